@@ -1,0 +1,51 @@
+"""Subspace Atlas: cover the rows of an embedding layer with k flat subspaces.
+
+The public names below load on first use, so that ``import engine`` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from engine.errors import (
+        Cancelled as Cancelled,
+    )
+    from engine.errors import (
+        EngineError as EngineError,
+    )
+    from engine.factorization import Factorization as Factorization
+    from engine.layout import pca_layout as pca_layout
+    from engine.layout import umap_layout as umap_layout
+    from engine.methods import factorize as factorize
+    from engine.runs import RunStore as RunStore
+    from engine.sources import load_table as load_table
+    from engine.sweep import run_sweep as run_sweep
+    from engine.table import EmbeddingTable as EmbeddingTable
+
+_HOMES = {
+    "Cancelled": "engine.errors",
+    "EmbeddingTable": "engine.table",
+    "EngineError": "engine.errors",
+    "Factorization": "engine.factorization",
+    "RunStore": "engine.runs",
+    "factorize": "engine.methods",
+    "load_table": "engine.sources",
+    "pca_layout": "engine.layout",
+    "run_sweep": "engine.sweep",
+    "umap_layout": "engine.layout",
+}
+
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
