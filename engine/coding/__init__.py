@@ -1,0 +1,1 @@
+"""How numbers are stored in few bits: labels packed, factors quantised."""

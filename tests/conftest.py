@@ -1,0 +1,20 @@
+"""What holds for every test: nothing is loaded from the model hub unless asked for."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+# Before any test module can import huggingface_hub, which reads it once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that need the hub, saying how to run them."""
+    if os.environ["HF_HUB_OFFLINE"] == "0":
+        return
+    skip = pytest.mark.skip(reason="needs the model hub: HF_HUB_OFFLINE=0 pytest -m network")
+    for item in items:
+        if "network" in item.keywords:
+            item.add_marker(skip)
