@@ -1,1 +1,1 @@
-"""How numbers are stored in few bits: labels packed, factors quantised."""
+"""How numbers become bytes. Knows nothing of embeddings; sits below the factorization."""
