@@ -34,5 +34,5 @@ class JobError(EngineError, RuntimeError):
     """A background job ended without a result."""
 
 
-class Cancelled(EngineError):  # noqa: N818 - a request that was honoured, not a failure
+class Cancelled(EngineError):
     """Raised out of a progress callback to stop the work at the next safe point."""

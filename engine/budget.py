@@ -1,0 +1,105 @@
+"""How many numbers a plan stores, and which dimension a compression rate allows.
+
+Symbols as in the paper: n rows, d columns, k subspaces of dimension j; rate = 1 − after / before.
+Truncated SVD of rank r is the case k = 1, j = r.
+"""
+
+from __future__ import annotations
+
+import math
+
+from engine.errors import ParameterError
+
+
+def parameters(n: int, d: int, k: int, j: int) -> int:
+    """Numbers stored by k subspaces of dimension j: n·j coordinates and k·j·d basis entries."""
+    return n * j + k * j * d
+
+
+def rate_for_dimension(n: int, d: int, k: int, j: int) -> float:
+    """Compression rate of k subspaces of dimension j; negative when the plan is larger."""
+    return 1 - parameters(n, d, k, j) / (n * d)
+
+
+def dimension_for_rate(n: int, d: int, k: int, rate: float) -> int:
+    """Largest j within a rate: ⌊(1−rate)·n·d / (n + k·d)⌋.
+
+    Args:
+        n: Rows.
+        d: Columns.
+        k: Subspaces, 1 … n.
+        rate: Share of the parameters to remove, 0 ≤ rate < 1.
+
+    Returns:
+        j, between 1 and d.
+
+    Raises:
+        ParameterError: If k or the rate is out of range, or not even j = 1 fits.
+    """
+    check_k(k, n)
+    check_rate(rate)
+    # Rounded: 0.6·n·d must not fall under a whole number by a float's last digit.
+    j = math.floor(round((1 - rate) * n * d / (n + k * d), 9))
+    if j < 1:
+        highest = rate_for_dimension(n, d, k, 1)
+        advice = (
+            f"the highest rate for k = {k} here is {math.floor(highest * 1000) / 1000:.3f}; "
+            "lower the rate or k"
+            if highest > 0
+            else f"k = {k} subspaces of one dimension are already larger than the table; lower k"
+        )
+        raise ParameterError(
+            f"a rate of {rate:g} leaves no room for k = {k} subspaces of even one dimension "
+            f"in {n:,} × {d:,} rows; {advice}"
+        )
+    return min(j, d)
+
+
+def matching_rank(n: int, d: int, budget: int) -> int:
+    """Smallest SVD rank that stores at least ``budget`` numbers: a baseline never short-changed.
+
+    Args:
+        n: Rows.
+        d: Columns.
+        budget: Parameters of the plan to compare with.
+
+    Returns:
+        r, between 1 and min(n, d).
+    """
+    return max(1, min(math.ceil(budget / (n + d)), n, d))
+
+
+def check_k(k: int, n: int) -> None:
+    """Refuse a number of subspaces that the rows cannot fill.
+
+    Raises:
+        ParameterError: If k is not in 1 … n.
+    """
+    if not 1 <= k <= n:
+        raise ParameterError(f"k must be between 1 and {n:,} (the number of rows), got {k:,}")
+
+
+def check_dimension(j: int, d: int) -> None:
+    """Refuse a dimension that the layer does not have.
+
+    Raises:
+        ParameterError: If j is not in 1 … d.
+    """
+    if not 1 <= j <= d:
+        raise ParameterError(
+            f"j must be between 1 and {d:,} (the width of this layer), got {j:,}; "
+            "lower j or raise the rate"
+        )
+
+
+def check_rate(rate: float) -> None:
+    """Refuse a rate that is not a share to remove.
+
+    Raises:
+        ParameterError: If the rate is not in 0 … 1, the 1 excluded.
+    """
+    if not 0 <= rate < 1:
+        raise ParameterError(
+            f"the rate is the share of parameters to remove, 0 to below 1, got {rate:g}; "
+            "0.4 makes the layer 60 % of its size"
+        )

@@ -1,0 +1,128 @@
+"""A factorization on disk: `factorization.safetensors` and `factorization.json` in one folder.
+
+Tensors: ``coordinates.C`` (n_c, j_c) and ``basis.C`` (j_c, d) for C = 0 … k−1, and for k > 1
+``labels``, packed at ⌈log2 k⌉ bits (`engine.coding.packing`). Their bytes are the
+factorization's `stored_bytes`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.coding.packing import bits_for, pack_integers, unpack_integers
+from engine.errors import FormatError, ShapeError
+from engine.factorization import Factorization, FitRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TENSOR_FILE = "factorization.safetensors"
+RECORD_FILE = "factorization.json"
+SCHEMA_VERSION = 1
+
+
+def save_factorization(factorization: Factorization, folder: Path) -> None:
+    """Write both files; each appears whole or not at all.
+
+    Args:
+        factorization: What to write.
+        folder: Where; made when missing. Files of the same names are replaced.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {
+        "schema": SCHEMA_VERSION,
+        "rows": factorization.shape[0],
+        "columns": factorization.shape[1],
+        "dimensions": list(factorization.dimensions),
+        "record": asdict(factorization.record),
+    }
+    tensors = {f"basis.{c}": basis.contiguous() for c, basis in enumerate(factorization.bases)}
+    tensors |= {
+        f"coordinates.{c}": block.contiguous() for c, block in enumerate(factorization.coordinates)
+    }
+    if factorization.k > 1:
+        tensors["labels"] = pack_integers(factorization.labels, bits_for(factorization.k))
+    temporary = folder / f".{TENSOR_FILE}.{os.getpid()}"
+    save_file(tensors, temporary)
+    temporary.replace(folder / TENSOR_FILE)
+    temporary = folder / f".{RECORD_FILE}.{os.getpid()}"
+    temporary.write_text(json.dumps(header, indent=1, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(folder / RECORD_FILE)
+
+
+def load_factorization(folder: Path) -> Factorization:
+    """Read both files and check that they belong together.
+
+    Raises:
+        FormatError: If a file is missing, damaged, or from a newer version.
+    """
+    header = _read_header(folder)
+    try:
+        tensors = load_file(folder / TENSOR_FILE)
+    except (OSError, SafetensorError) as error:
+        raise FormatError(f"{folder / TENSOR_FILE} cannot be read: {error}") from error
+    try:
+        rows = cast("int", header["rows"])
+        dimensions = cast("list[int]", header["dimensions"])
+        k = len(dimensions)
+        factorization = Factorization(
+            labels=_labels(tensors, rows, k),
+            bases=tuple(tensors[f"basis.{c}"] for c in range(k)),
+            coordinates=tuple(tensors[f"coordinates.{c}"] for c in range(k)),
+            record=_record(cast("Mapping[str, object]", header["record"])),
+        )
+    except (KeyError, TypeError, ShapeError) as error:
+        raise FormatError(f"{folder} is damaged: {error}") from error
+    if list(factorization.dimensions) != dimensions or factorization.shape[1] != header["columns"]:
+        raise FormatError(f"{folder} is damaged: {RECORD_FILE} and {TENSOR_FILE} disagree")
+    return factorization
+
+
+def _read_header(folder: Path) -> dict[str, object]:
+    path = folder / RECORD_FILE
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FormatError(
+            f"{folder} holds no factorization ({RECORD_FILE} is missing); give the folder that "
+            "`subspace-atlas compress -o` or Factorization.save wrote"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path} cannot be read: {error}") from error
+    expected = {"schema", "rows", "columns", "dimensions", "record"}
+    if not isinstance(header, dict) or "schema" not in header:
+        raise FormatError(f"{path} is not a factorization of ours")
+    header = cast("dict[str, object]", header)
+    if header["schema"] != SCHEMA_VERSION:
+        raise FormatError(
+            f"{path} has schema {header['schema']}, this version reads {SCHEMA_VERSION}; "
+            "update subspace-atlas"
+        )
+    if set(header) != expected:
+        raise FormatError(f"{path} should hold {sorted(expected)}, it holds {sorted(header)}")
+    return header
+
+
+def _labels(tensors: Mapping[str, Tensor], rows: int, k: int) -> Tensor:
+    if k == 1:
+        return torch.zeros(rows, dtype=torch.int64)
+    return unpack_integers(tensors["labels"], bits_for(k), rows)
+
+
+def _record(values: Mapping[str, object]) -> FitRecord:
+    known = {item.name for item in fields(FitRecord)}
+    if set(values) != known:
+        raise FormatError(f"the record should hold {sorted(known)}, it holds {sorted(values)}")
+    plain = dict(values)
+    for name in ("starts", "cost_history", "notes"):
+        plain[name] = tuple(cast("list[object]", plain[name]))
+    return FitRecord(**plain)  # type: ignore[arg-type]
