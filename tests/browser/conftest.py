@@ -1,0 +1,131 @@
+"""A Chromium for all browser tests, the app on a free port, and pages in the sizes that matter.
+
+Every page fails its test if the browser's console shows an error, and leaves a screenshot in
+``.pytest_cache/browser`` when the test failed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.driver import (
+    CHROMIUM_ARGS,
+    LOAD_MILLISECONDS,
+    Server,
+    collect_errors,
+    find_chromium,
+    serve_script,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MISSING = "no Chromium found: `make browser-deps` installs one, or set CHROMIUM to its path"
+_FAILED = pytest.StashKey[bool]()
+
+PageOpener = Callable[..., AbstractContextManager[Page]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what lies in this folder; without a browser skip each test by name, but never in CI."""
+    in_ci = os.environ.get("CI", "").lower() in {"true", "1"}
+    skip_all = find_chromium() is None and not in_ci
+    for item in items:
+        if Path(__file__).parent not in item.path.parents:
+            continue
+        item.add_marker("browser")
+        if skip_all:
+            item.add_marker(pytest.mark.skip(reason=f"{item.name}: {MISSING}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    if call.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
+# Package scope, not session: playwright keeps an event loop running in this thread, which would
+# be in the way of other tests that start their own.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium with software WebGL."""
+    executable = find_chromium()
+    if executable is None:
+        pytest.fail(MISSING)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=[*CHROMIUM_ARGS])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="package")
+def app_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The app of this checkout, storing its runs in a folder of its own."""
+    with serve_script(REPOSITORY / "app.py", home=tmp_path_factory.mktemp("home")) as server:
+        yield server
+
+
+@pytest.fixture
+def app_url(app_server: Server) -> str:
+    """Where the app answers."""
+    return app_server.url
+
+
+@pytest.fixture
+def open_page(browser: Browser, request: pytest.FixtureRequest) -> PageOpener:
+    """Opens blank pages of a width, height and colour scheme of their own."""
+
+    @contextmanager
+    def opener(
+        *, width: int = 1440, height: int = 900, scheme: Literal["light", "dark"] = "light"
+    ) -> Iterator[Page]:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
+        )
+        page = context.new_page()
+        page.set_default_timeout(LOAD_MILLISECONDS)
+        errors = collect_errors(page)
+        try:
+            yield page
+        finally:
+            if request.node.stash.get(_FAILED, False):
+                _save_screenshot(page, request.node.name, request.config)
+            context.close()
+        assert not errors, f"the browser's console shows {errors}"
+
+    return opener
+
+
+@pytest.fixture
+def page(open_page: PageOpener) -> Iterator[Page]:
+    """A blank light page of 1440 × 900."""
+    with open_page() as opened:
+        yield opened
+
+
+@pytest.fixture
+def dark_page(open_page: PageOpener) -> Iterator[Page]:
+    """A blank dark page of 1440 × 900."""
+    with open_page(scheme="dark") as opened:
+        yield opened
+
+
+@pytest.fixture
+def narrow_page(open_page: PageOpener) -> Iterator[Page]:
+    """A blank light page as narrow as a phone, 420 × 900."""
+    with open_page(width=420) as opened:
+        yield opened
+
+
+def _save_screenshot(page: Page, name: str, config: pytest.Config) -> None:
+    assert config.cache is not None
+    folder = config.cache.mkdir("browser")
+    page.screenshot(path=folder / f"{name}.png", full_page=True)

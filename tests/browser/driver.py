@@ -1,0 +1,312 @@
+"""Drives the app in a real Chromium: serve a script, wait for it, read its charts, draw on them.
+
+What a chart shows is read from two places that cannot stand in for each other: plotly's own data
+(what should be drawn) and the pixels of the WebGL canvas (what was).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import ConsoleMessage, Error, Locator, Page
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# SwiftShader draws WebGL where there is no GPU; without the background switch Chromium calls home.
+CHROMIUM_ARGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--enable-unsafe-swiftshader",
+    "--use-angle=swiftshader",
+    "--use-gl=angle",
+    "--disable-background-networking",
+    "--no-first-run",
+)
+START_SECONDS = 60  # importing streamlit on a cold, busy machine has taken 20
+STOP_SECONDS = 10
+LOAD_MILLISECONDS = 60_000
+
+# Quiet at six looks in a row: between a click and the rerun it causes the script is not running
+# either. Looks are counted, not time, since WebGL in software can block the page for seconds.
+_QUIET = """() => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  const busy = !app || app.dataset.testScriptState !== 'notRunning'
+    || app.dataset.testConnectionState !== 'CONNECTED'
+    || document.querySelector('[data-stale="true"]') !== null;
+  window.quietLooks = busy ? 0 : window.quietLooks + 1;
+  return window.quietLooks >= 6;
+}"""
+_DRAWN = """chart => Boolean(
+  chart._fullData?.length && chart._fullLayout?._size && !chart._transitioning)"""
+_TRACES = """chart => chart._fullData.map(trace => ({
+  type: trace.type, name: trace.name, mode: trace.mode,
+  x: Array.from(trace.x ?? []), y: Array.from(trace.y ?? []),
+  color: trace.marker && trace.marker.color !== undefined
+    ? (typeof trace.marker.color === 'string' ? trace.marker.color : Array.from(trace.marker.color))
+    : null,
+  selected: trace.selectedpoints ? Array.from(trace.selectedpoints) : null,
+}))"""
+# The pick canvas is left out: it holds point numbers written as colours.
+_CANVASES = """chart => Array.from(
+  chart.querySelectorAll('canvas.gl-canvas-context, canvas.gl-canvas-focus'),
+  canvas => canvas.toDataURL('image/png'))"""
+_PIXELS = """(chart, points) => {
+  const box = chart.getBoundingClientRect();
+  const { xaxis, yaxis } = chart._fullLayout;
+  return points.map(([x, y]) => [
+    box.left + xaxis._offset + xaxis.d2p(x), box.top + yaxis._offset + yaxis.d2p(y)]);
+}"""
+_LISTEN = """chart => {
+  chart.drawnLasso = null;
+  chart.once('plotly_selected', event => {
+    const points = event?.lassoPoints;
+    chart.drawnLasso = points ? points.x.map((x, i) => [x, points.y[i]]) : [];
+  });
+}"""
+
+
+def find_chromium() -> Path | None:
+    """The browser named by CHROMIUM, else the first one installed under a usual name."""
+    named = os.environ.get("CHROMIUM")
+    if named:
+        return Path(named)
+    found = (shutil.which(name) for name in CHROMIUM_NAMES)
+    return next((Path(path) for path in found if path), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running streamlit server.
+
+    Attributes:
+        url: Where it answers.
+        log: The file that everything it prints goes to.
+        start_seconds: From starting the process to its first answer.
+    """
+
+    url: str
+    log: Path
+    start_seconds: float
+
+
+@contextmanager
+def serve(
+    command: Sequence[str], *, port: int, home: Path, folder: Path | None = None
+) -> Iterator[Server]:
+    """Run a command that serves streamlit on a port until the block ends.
+
+    Args:
+        command: The command line.
+        port: Where it will answer.
+        home: An existing folder for what it stores (SUBSPACE_ATLAS_HOME) and for its log.
+        folder: The folder it is started in; the current one by default.
+
+    Raises:
+        AssertionError: If it ends or stays silent; the message carries what it printed.
+    """
+    log = home / "server.log"
+    environment = {**os.environ, "SUBSPACE_ATLAS_HOME": str(home)}
+    begun = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that workers it started end with it
+        )
+        try:
+            url = f"http://localhost:{port}"
+            _await_answer(process, f"{url}/_stcore/health", log)
+            yield Server(url=url, log=log, start_seconds=time.monotonic() - begun)
+        finally:
+            _stop(process)
+
+
+def serve_script(script: Path, *, home: Path) -> AbstractContextManager[Server]:
+    """Serve a streamlit script as `serve` does, on a free port."""
+    port = free_port()
+    flags = ("--server.port", str(port), "--server.headless", "true")
+    more = ("--server.address", "localhost", "--browser.gatherUsageStats", "false")
+    command = (sys.executable, "-m", "streamlit", "run", str(script), *flags, *more)
+    return serve(command, port=port, home=home, folder=script.parent)
+
+
+def free_port() -> int:
+    """A port that nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"server ended with {process.returncode}:\n{log.read_text()}")
+        try:
+            with urlopen(url, timeout=1):
+                return
+        except (URLError, TimeoutError, ConnectionError):
+            time.sleep(0.1)
+    raise AssertionError(f"server silent for {START_SECONDS} s:\n{log.read_text()}")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, kind)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def collect_errors(page: Page) -> list[str]:
+    """A list that grows by what the page logs as an error or leaves uncaught, from now on."""
+    errors: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def on_uncaught(error: Error) -> None:
+        errors.append(str(error))
+
+    page.on("console", on_console)
+    page.on("pageerror", on_uncaught)
+    return errors
+
+
+def open_app(page: Page, url: str) -> None:
+    """Go to a streamlit page and wait until its script has finished."""
+    page.goto(url)
+    settle(page)
+
+
+def settle(page: Page, *, seconds: float = LOAD_MILLISECONDS / 1000) -> None:
+    """Wait until the script has finished and nothing on the page is stale."""
+    page.evaluate("window.quietLooks = 0")
+    page.wait_for_function(_QUIET, timeout=seconds * 1000, polling=50)
+
+
+def find_chart(page: Page, *, position: int = 0) -> Locator:
+    """The n-th plotly chart of the page, once plotly has laid it out."""
+    chart = page.locator(".js-plotly-plot").nth(position)
+    chart.wait_for(timeout=LOAD_MILLISECONDS)
+    chart.scroll_into_view_if_needed()
+    wait_until(page, lambda: bool(chart.evaluate(_DRAWN)), what="the chart is laid out")
+    return chart
+
+
+def wait_until(
+    page: Page, condition: Callable[[], bool], *, what: str, seconds: float = 30
+) -> None:
+    """Wait for a condition that is computed here, not in the page."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s in vain until {what}"
+        page.wait_for_timeout(100)
+
+
+def chart_traces(chart: Locator) -> list[dict[str, Any]]:
+    """What plotly was given: type, name, mode, x, y, marker colour and selection of each trace."""
+    return chart.evaluate(_TRACES)
+
+
+def canvas_colours(chart: Locator) -> Counter[tuple[int, int, int]]:
+    """Colours that WebGL has drawn, with their number of pixels; blended edges are left out."""
+    colours: Counter[tuple[int, int, int]] = Counter()
+    for url in chart.evaluate(_CANVASES):
+        image = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA")
+        pixels = np.asarray(image).reshape(-1, 4)
+        drawn, counts = np.unique(pixels[pixels[:, 3] >= 128, :3], axis=0, return_counts=True)
+        for colour, count in zip(drawn.tolist(), counts.tolist(), strict=True):
+            colours[(colour[0], colour[1], colour[2])] += count
+    return colours
+
+
+def palette_pixels(chart: Locator, palette: Sequence[str], *, tolerance: int = 16) -> list[int]:
+    """Pixels that WebGL has drawn in each colour of a palette.
+
+    Args:
+        chart: The chart.
+        palette: Colours as ``#rrggbb``.
+        tolerance: How far each channel may be off: translucent markers mix where they overlap.
+    """
+    colours = canvas_colours(chart)
+    drawn = np.array(list(colours) or [(0, 0, 0)], dtype=np.int64)
+    counts = np.array(list(colours.values()) or [0], dtype=np.int64)
+    wanted = [[int(text[i : i + 2], 16) for i in (1, 3, 5)] for text in palette]
+    return [int(counts[np.abs(drawn - rgb).max(axis=1) <= tolerance].sum()) for rgb in wanted]
+
+
+def draw_lasso(page: Page, chart: Locator, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Draw a lasso with the mouse.
+
+    Args:
+        page: The page.
+        chart: A chart with x and y axes.
+        corners: The polygon in data coordinates, shape (m, 2), closed by itself.
+
+    Returns:
+        The polygon plotly took, in data coordinates, shape (m', 2). It differs from the one asked
+        for by the rounding to whole pixels and by corners that plotly found too flat to keep.
+    """
+    chart.scroll_into_view_if_needed()
+    if chart.evaluate("chart => chart._fullLayout.dragmode") != "lasso":
+        chart.hover()
+        chart.locator('[data-attr="dragmode"][data-val="lasso"]').click()
+    chart.evaluate(_LISTEN)
+    path = chart.evaluate(_PIXELS, corners.tolist())
+    page.mouse.move(*path[0])
+    page.mouse.down()
+    for x, y in [*path[1:], path[0]]:
+        page.mouse.move(x, y, steps=8)
+    page.mouse.up()
+    taken = "chart => chart.drawnLasso !== null"
+    wait_until(page, lambda: chart.evaluate(taken), what="plotly reports the lasso")
+    return np.asarray(chart.evaluate("chart => chart.drawnLasso"), dtype=np.float64).reshape(-1, 2)
+
+
+def points_inside(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points a polygon holds, by counting the edges to the right of each (even-odd rule).
+
+    Args:
+        points: Shape (n, 2).
+        corners: Shape (m, 2), closed by itself.
+
+    Returns:
+        Shape (n,).
+    """
+    x, y = points[:, 0], points[:, 1]
+    inside = np.zeros(len(points), dtype=np.bool_)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y0 == y1:
+            continue
+        crosses = (y0 > y) != (y1 > y)
+        inside ^= crosses & (x < x0 + (y - y0) * (x1 - x0) / (y1 - y0))
+    return inside
