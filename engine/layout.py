@@ -1,0 +1,134 @@
+"""Rows as points on a page: PCA at once, UMAP when asked for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engine.clustering.statistics import ScatterStatistics
+from engine.errors import ParameterError
+from engine.progress import Progress, ProgressCallback, ignore_progress
+
+_PCA_WIDTH = 50  # UMAP's neighbour search gains nothing from more columns and pays for each
+_CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UmapSettings:
+    """What decides a UMAP layout.
+
+    Attributes:
+        neighbours: Neighbours each row is attracted to.
+        min_dist: How tightly points may sit, in map units.
+        epochs: Rounds of the optimiser.
+        seed: Decides every random choice.
+    """
+
+    neighbours: int = 15
+    min_dist: float = 0.1
+    epochs: int = 100
+    seed: int = 0
+
+
+def pca_layout(matrix: Tensor, dimensions: int = 2) -> Tensor:
+    """Coordinates along the directions of greatest variance.
+
+    Args:
+        matrix: Shape (n, d).
+        dimensions: Columns of the layout; filled up with zeros past d.
+
+    Returns:
+        Shape (n, dimensions), float32; each column's entry of greatest size is positive, so that
+        a map never comes out mirrored.
+
+    Cost: 2·n·d² flops and one d × d eigen-solve.
+    """
+    centre = _mean_row(matrix)
+    statistics = ScatterStatistics(1, matrix.shape[1])
+    zeros = torch.zeros(_CHUNK_ROWS, dtype=torch.int64)
+    for part in matrix.split(_CHUNK_ROWS):
+        statistics.update(part - centre, zeros[: len(part)])
+    _, vectors = torch.linalg.eigh(statistics.scatter[0])
+    directions = vectors.flip(1)[:, :dimensions].to(matrix.dtype)
+    columns = torch.cat([(part - centre) @ directions for part in matrix.split(_CHUNK_ROWS)])
+    extremes = columns.gather(0, columns.abs().argmax(dim=0, keepdim=True))
+    columns = columns * torch.where(extremes < 0, -1.0, 1.0)
+    layout = torch.zeros(len(matrix), dimensions, dtype=torch.float32)
+    layout[:, : columns.shape[1]] = columns.float()
+    return layout
+
+
+def umap_layout(
+    matrix: Tensor,
+    settings: UmapSettings | None = None,
+    *,
+    progress: ProgressCallback = ignore_progress,
+) -> Tensor:
+    """A UMAP layout of the rows, from their first 50 principal components.
+
+    Args:
+        matrix: Shape (n, d).
+        settings: Neighbours, tightness, epochs and seed.
+        progress: Called at every epoch; raises `engine.Cancelled` to stop. The neighbour search
+            before the first epoch cannot be interrupted from inside.
+
+    Returns:
+        Shape (n, 2), float32. The same seed gives the same layout on one machine.
+
+    Raises:
+        ParameterError: If there are too few rows for a neighbourhood.
+
+    Source: McInnes, Healy, Melville, *UMAP*, arXiv 1802.03426.
+    """
+    settings = settings or UmapSettings()
+    if len(matrix) < 5:
+        raise ParameterError(f"a UMAP layout needs at least 5 rows, got {len(matrix)}; use PCA")
+    progress(Progress(phase="Reducing to principal components", done=0, total=1))
+    reduced = pca_layout(matrix, min(_PCA_WIDTH, matrix.shape[1]))
+    progress(Progress(phase="Loading UMAP and finding neighbours", done=0, total=1))
+    from umap import UMAP
+
+    epochs = _EpochSink(progress, settings.epochs)
+    model = UMAP(
+        n_neighbors=min(settings.neighbours, len(matrix) - 1),
+        min_dist=settings.min_dist,
+        n_epochs=settings.epochs,
+        init="pca",
+        random_state=settings.seed,
+        n_jobs=1,  # a fixed seed needs it, and saying so spares umap's warning
+        tqdm_kwds={
+            "file": epochs,
+            "disable": False,
+            "mininterval": 0.05,
+            "bar_format": "{n_fmt}/{total_fmt}",
+        },
+    )
+    return torch.from_numpy(model.fit_transform(reduced.numpy())).float()
+
+
+class _EpochSink:
+    """The file UMAP's progress bar writes to: every write becomes a report, which may cancel."""
+
+    def __init__(self, progress: ProgressCallback, epochs: int) -> None:
+        self._progress = progress
+        self._epochs = epochs
+
+    def write(self, text: str) -> int:
+        counts = re.search(r"(\d+)/\d+", text)
+        if counts:
+            done = min(int(counts[1]), self._epochs)
+            self._progress(Progress(phase="Arranging the map", done=done, total=self._epochs))
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def _mean_row(matrix: Tensor) -> Tensor:
+    total = torch.zeros(matrix.shape[1], dtype=torch.float64)
+    for part in matrix.split(_CHUNK_ROWS):
+        total += part.double().sum(dim=0)
+    return (total / len(matrix)).to(matrix.dtype)
