@@ -1,0 +1,162 @@
+"""A model's input embedding, alone: one tensor out of its checkpoint, tokens from its tokenizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor
+
+from engine.errors import SourceError
+from engine.sources.declared import Declared, choose_table
+from engine.sources.embedding_key import find_embedding_key
+from engine.sources.files import ModelFiles
+from engine.sources.tensors import declared_tensors, read_tensor
+from engine.sources.tokens import read_token_file
+from engine.sources.vocabulary import tokens_for_model
+
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def read_model(
+    files: ModelFiles, *, tensor: str | None, tokens: Path | None
+) -> tuple[Tensor, str, list[str], list[str]]:
+    """Read the input embedding of a model and the tokens of its rows.
+
+    Only that tensor is read; of a sharded checkpoint, only the shard that holds it is opened.
+
+    Args:
+        files: The files of the model.
+        tensor: Name of the tensor to take instead of the input embedding.
+        tokens: A text file with one token a line to use instead of the tokenizer.
+
+    Returns:
+        The matrix, shape (n, d), float32; the dtype it is stored in; one token a row, not yet
+        unique; notes for the user.
+
+    Raises:
+        SourceError: If files are missing or damaged, or the embedding cannot be found.
+        ShapeError: If the tensor has not two axes, or the tokens do not fit the rows.
+    """
+    config = _read_json(files, "config.json")
+    checkpoint = _Checkpoint(files)
+    if tensor is None:
+        tensor = find_embedding_key(files, config, checkpoint.keys, checkpoint.header_of)
+    matrix, source_dtype = checkpoint.read(tensor)
+    if tokens is not None:
+        return matrix, source_dtype, read_token_file(tokens, n_rows=len(matrix)), []
+    names, notes = tokens_for_model(files, n_rows=len(matrix))
+    return matrix, source_dtype, names, notes
+
+
+class _Checkpoint:
+    """One safetensors file, or several and their index."""
+
+    def __init__(self, files: ModelFiles) -> None:
+        self._files = files
+        self._headers: dict[Path, dict[str, Declared]] = {}
+        single = files.find(_SINGLE)
+        if single is not None:
+            self._shards = dict.fromkeys(self._open(single), _SINGLE)
+        elif files.find(_INDEX) is not None:
+            self._shards = _read_weight_map(files)
+        else:
+            raise _no_checkpoint(files)
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self._shards)
+
+    def header_of(self, key: str) -> Declared:
+        path = self._path_of(key)
+        headers = self._open(path)
+        if key not in headers:
+            raise SourceError(
+                f"{path.name}: expected a tensor {key!r}, as {_INDEX} says, but the file has none; "
+                "download both again"
+            )
+        return headers[key]
+
+    def read(self, key: str) -> tuple[Tensor, str]:
+        if key not in self._shards:
+            every = {
+                name: header for path in self._paths() for name, header in self._open(path).items()
+            }
+            choose_table(every, wanted=key, file_name=self._files.name, kind="tensor")
+        self.header_of(key)
+        return read_tensor(self._path_of(key), key)
+
+    def _paths(self) -> list[Path]:
+        return [self._find(name) for name in sorted(set(self._shards.values()))]
+
+    def _path_of(self, key: str) -> Path:
+        return self._find(self._shards[key])
+
+    def _find(self, file_name: str) -> Path:
+        path = self._files.find(file_name)
+        if path is None:
+            raise SourceError(
+                f"{self._files.name}: {_INDEX} names the file {file_name}, but it is missing; "
+                "download the model again"
+            )
+        return path
+
+    def _open(self, path: Path) -> dict[str, Declared]:
+        if path not in self._headers:
+            self._headers[path] = declared_tensors(path)
+        return self._headers[path]
+
+
+def _read_weight_map(files: ModelFiles) -> dict[str, str]:
+    content: Any = _read_json(files, _INDEX).get("weight_map")
+    shards = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    for name in shards.values():
+        # a name with folders in it could point anywhere on the disk
+        if not isinstance(name, str) or Path(name).name != name:
+            raise SourceError(
+                f"{files.name}: {_INDEX} should name files of its own folder, got {name!r}; "
+                "download the model again"
+            )
+    if not shards:
+        raise SourceError(
+            f"{files.name}: {_INDEX} should say which file holds which tensor under "
+            "“weight_map”, but says nothing; download the model again"
+        )
+    return shards
+
+
+def _read_json(files: ModelFiles, file_name: str) -> dict[str, Any]:
+    path = files.find(file_name)
+    if path is None:
+        raise SourceError(
+            f"{files.name}: expected a model folder with {file_name}, but it has none; give the "
+            "folder that holds it, or one of the files in it"
+        )
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise SourceError(
+            f"{files.name}: {file_name} is not JSON ({error}); download it again"
+        ) from error
+    if not isinstance(content, dict):
+        raise SourceError(
+            f"{files.name}: {file_name} should hold a JSON object, got a "
+            f"{type(content).__name__}; download it again"
+        )
+    return cast("dict[str, Any]", content)
+
+
+def _no_checkpoint(files: ModelFiles) -> SourceError:
+    if any(files.find(name) is not None for name in _PICKLED):
+        return SourceError(
+            f"{files.name} has only {_PICKLED[0]}, a pickle, which can run code when it is read; "
+            "save it as safetensors: AutoModel.from_pretrained(folder).save_pretrained(new_folder),"
+            " or look for a revision on the hub that has model.safetensors"
+        )
+    return SourceError(
+        f"{files.name}: expected {_SINGLE} or {_INDEX} beside config.json, found neither; "
+        "save the model with save_pretrained"
+    )
