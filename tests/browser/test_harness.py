@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ ROWS = 2_000
 PALETTE = ("#0072b2", "#e69f00", "#009e73")
 UNUSED = "#cc79a7"
 SCRIPT = f"""
+import sys
 import time
 import numpy as np
 import plotly.graph_objects as go
@@ -141,7 +143,7 @@ def test_console_error_fails_the_test_that_caused_it(open_page: PageOpener) -> N
 
 
 def test_server_that_ends_is_reported_with_its_words(tmp_path: Path) -> None:
-    command = ("python3", "-c", "print('cannot serve'); raise SystemExit(3)")
+    command = (sys.executable, "-c", "print('cannot serve'); raise SystemExit(3)")
     with (
         pytest.raises(AssertionError, match=r"ended with 3:\ncannot serve"),
         serve(command, port=free_port(), home=tmp_path),
