@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from tests.wheel_install import WheelInstall, build_wheel, install_wheel
+
 # Before any test module can import huggingface_hub, which reads it once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -18,3 +20,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "network" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def wheel_install(tmp_path_factory: pytest.TempPathFactory) -> WheelInstall:
+    """The wheel of this checkout, built and installed once for all tests that look at it."""
+    wheel = build_wheel(tmp_path_factory.mktemp("wheel"))
+    return install_wheel(wheel, tmp_path_factory.mktemp("environment"))
