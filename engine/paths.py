@@ -6,7 +6,10 @@ included, they lie beside the package, at the top of the repository.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import platformdirs
 
 from engine.errors import FormatError
 
@@ -47,3 +50,14 @@ def assets_folder() -> Path:
             f"expected the folder {folder} beside app.py, found none; install subspace-atlas again"
         )
     return folder
+
+
+def user_data_folder() -> Path:
+    """Find the folder for what the user makes: runs, layouts, uploads.
+
+    Returns:
+        ``SUBSPACE_ATLAS_HOME`` when that is set, else the platform's own place for user data.
+        It may not exist yet.
+    """
+    home = os.environ.get("SUBSPACE_ATLAS_HOME")
+    return Path(home) if home else platformdirs.user_data_path("subspace-atlas")

@@ -1,0 +1,109 @@
+"""What is already there for a table: shipped with us, or kept from earlier work.
+
+Everything is found by the content fingerprint of the matrix, so that a layout or a starter plan
+is never shown for rows it was not made from. Shipped files are looked at first.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.errors import FormatError
+from engine.paths import assets_folder, user_data_folder
+from engine.sweep import SweepResult
+
+STARTER_FILE = "starter.safetensors"
+STARTER_FIGURES_FILE = "starter.json"
+SWEEP_FILE = "sweep.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Starter:
+    """A plan made ahead, so that the first map needs no waiting.
+
+    Attributes:
+        labels: Shape (n,), int64: where EM had settled.
+        layout: Shape (n, 2), float32: the UMAP layout.
+        config: The plan, as the keyword arguments of `engine.compression.CompressionConfig`.
+        figures: As `engine.compression.Compression.as_dict` gives them.
+        sweep: Its default error curves.
+    """
+
+    labels: Tensor
+    layout: Tensor
+    config: dict[str, object]
+    figures: dict[str, object]
+    sweep: SweepResult
+
+
+def find_starter(fingerprint: str) -> Starter | None:
+    """The shipped plan for these rows, if there is one.
+
+    Raises:
+        FormatError: If the shipped files are damaged.
+    """
+    for path in sorted(assets_folder().glob(f"*/{STARTER_FIGURES_FILE}")):
+        header = json.loads(path.read_text(encoding="utf-8"))
+        if header["source"] != fingerprint:
+            continue
+        try:
+            tensors = load_file(path.parent / STARTER_FILE)
+        except (OSError, SafetensorError) as error:
+            raise FormatError(f"{path.parent} is damaged: {error}; install again") from error
+        return Starter(
+            labels=tensors["labels"].long(),
+            layout=tensors["layout"].float(),
+            config=header["config"],
+            figures=header["figures"],
+            sweep=SweepResult.load(path.parent / SWEEP_FILE),
+        )
+    return None
+
+
+def save_starter(folder: Path, fingerprint: str, starter: Starter) -> None:
+    """Write a starter where `find_starter` looks: labels in a byte, layout in float16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {"labels": starter.labels.to(torch.uint8), "layout": starter.layout.half()},
+        folder / STARTER_FILE,
+    )
+    header = {"source": fingerprint, "config": starter.config, "figures": starter.figures}
+    text = json.dumps(header, indent=1, ensure_ascii=False)
+    (folder / STARTER_FIGURES_FILE).write_text(text + "\n", encoding="utf-8")
+    starter.sweep.save(folder / SWEEP_FILE)
+
+
+def find_umap_layout(fingerprint: str) -> Tensor | None:
+    """The UMAP layout of these rows, shape (n, 2), float32, if one was shipped or kept."""
+    starter = find_starter(fingerprint)
+    if starter is not None:
+        return starter.layout
+    try:
+        return load_file(_layout_path(fingerprint))["layout"]
+    except (OSError, SafetensorError, KeyError):
+        return None  # absent or damaged: it is only a cache, and is made again
+
+
+def keep_umap_layout(fingerprint: str, layout: Tensor) -> Path:
+    """Keep a layout for the next time; it appears whole or not at all.
+
+    Returns:
+        The file.
+    """
+    path = _layout_path(fingerprint)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    save_file({"layout": layout.float().contiguous()}, temporary)
+    temporary.replace(path)
+    return path
+
+
+def _layout_path(fingerprint: str) -> Path:
+    return user_data_folder() / "layouts" / f"{fingerprint.replace(':', '-')}.safetensors"
