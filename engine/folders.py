@@ -1,0 +1,110 @@
+"""Folders that are complete or not there at all.
+
+A folder is filled under a temporary name beside its place, on the same file system, and renamed
+when everything is on the disk. What a killed process left is swept by the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_STALE_SECONDS = 86_400.0
+# Host and process that write it: on a shared home directory, only the same host can tell whether
+# the process is still alive.
+_TEMPORARY = re.compile(r"\.tmp-run-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]{1,9})-[0-9a-f]{8}")
+
+
+def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Make a folder, or replace one, in one step.
+
+    Args:
+        folder: Where to; missing parents are made. What is there is lost once the new one is whole.
+        write: Fills the empty folder it is given. May raise anything: nothing is left behind then.
+
+    Raises:
+        OSError: If the disk refuses (full, read-only, no permission).
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(folder.parent)
+    temporary = _temporary_name(folder.parent)
+    try:
+        temporary.mkdir()
+        write(temporary)
+        for path in [*temporary.rglob("*"), temporary]:
+            _flush(path)
+        _put_in_place(temporary, folder)
+    except BaseException:  # an interrupt from the keyboard, too, leaves nothing
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    _flush(folder.parent)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, or a link to one, so that never half of it is seen.
+
+    Raises:
+        OSError: If the disk refuses; the folder is untouched then.
+    """
+    # First out of sight in one step; what an interrupted removal leaves is swept later.
+    doomed = folder.rename(_temporary_name(folder.parent))
+    if doomed.is_symlink():
+        doomed.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _host() -> str:
+    return hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
+
+
+def _temporary_name(parent: Path) -> Path:
+    return parent / f".tmp-run-{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed processes left."""
+    for entry in parent.iterdir():
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match is None:
+            continue
+        with suppress(OSError):  # it may vanish while we look: another process sweeps, too
+            ended = match["host"] == _host() and not psutil.pid_exists(int(match["pid"]))
+            if ended or time.time() - entry.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    # A folder cannot be renamed onto a full one: the old one steps aside, and back on failure.
+    old = _temporary_name(folder.parent)
+    folder.rename(old)
+    try:
+        temporary.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    if os.name != "posix":  # Windows can flush neither a folder nor what is opened for reading
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,282 @@
+"""The run store: one folder a run, complete or not there at all.
+
+A crash, a cancelled job or a full disk never leaves half a run (`engine.folders`). Reading trusts
+nothing: a damaged folder is reported and the others are listed all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import platformdirs
+
+from engine.errors import EngineError, FormatError, ParameterError
+from engine.folders import remove_folder, write_folder
+from engine.records import RunRecord, RunSource
+
+__all__ = [
+    "DamagedRun",
+    "Run",
+    "RunListing",
+    "RunRecord",
+    "RunSource",
+    "RunStore",
+    "check_run_target",
+    "read_run",
+    "write_run",
+]
+
+RECORD_FILE = "run.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One finished run on the disk.
+
+    Attributes:
+        id: Name of its folder; those a store gives sort by time.
+        folder: Where it is.
+        record: What its ``run.json`` says.
+    """
+
+    id: str
+    folder: Path
+    record: RunRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedRun:
+    """A folder of the store that cannot be read as a run.
+
+    Attributes:
+        folder: Where it is.
+        reason: What is wrong with it, written for the user.
+    """
+
+    folder: Path
+    reason: str
+
+    @property
+    def id(self) -> str:
+        """The name `RunStore.delete` takes to remove it."""
+        return self.folder.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunListing:
+    """What a store holds.
+
+    Attributes:
+        runs: Newest first.
+        damaged: Folders that are no runs, by name.
+    """
+
+    runs: tuple[Run, ...]
+    damaged: tuple[DamagedRun, ...]
+
+
+class RunStore:
+    """The runs of one user.
+
+    Attributes:
+        root: The folder that holds them; made when the first run is.
+    """
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = _default_root() if root is None else Path(root)
+
+    def create(self, record: RunRecord, write: Callable[[Path], None]) -> Run:
+        """Add a run.
+
+        Args:
+            record: What to write down about it.
+            write: Puts the run's files into the empty folder it is given. May raise, `Cancelled`
+                included: nothing is left behind then.
+
+        Returns:
+            The run as it was read back from the disk.
+
+        Raises:
+            EngineError: If the disk refuses (full, read-only, no permission).
+        """
+        moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+        return write_run(self.root / f"{moment}-{secrets.token_hex(3)}", record, write)
+
+    def list(self) -> RunListing:
+        """Read what is there; a damaged folder is reported and skipped.
+
+        Raises:
+            EngineError: If the store's own folder cannot be read.
+        """
+        runs: list[Run] = []
+        damaged: list[DamagedRun] = []
+        for folder in self._folders():
+            try:
+                runs.append(read_run(folder))
+            except EngineError as error:
+                if os.path.lexists(folder):  # else deleted by someone else in between
+                    damaged.append(DamagedRun(folder=folder, reason=str(error)))
+        runs.sort(key=lambda run: (run.record.created_at, run.id), reverse=True)
+        return RunListing(runs=tuple(runs), damaged=tuple(damaged))
+
+    def load(self, run_id: str) -> Run:
+        """Read one run.
+
+        Raises:
+            ParameterError: If there is no such run, or the text is not the name of one.
+            FormatError: If it is damaged or from a newer version.
+        """
+        return read_run(self._existing(run_id))
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run, damaged or not.
+
+        Raises:
+            ParameterError: If there is no such run, or the text is not the name of one.
+            EngineError: If the disk refuses.
+        """
+        folder = self._existing(run_id)
+        try:
+            remove_folder(folder)
+        except OSError as error:
+            raise EngineError(
+                f"could not delete the run {run_id} in {self.root}: {error}; "
+                "check who owns the folder"
+            ) from error
+
+    def _folders(self) -> list[Path]:
+        try:
+            return sorted(
+                entry
+                for entry in self.root.iterdir()
+                if not entry.name.startswith(".") and (entry.is_dir() or entry.is_symlink())
+            )
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise EngineError(
+                f"could not read the run store {self.root}: {error}; "
+                "point SUBSPACE_ATLAS_HOME at a folder of your own"
+            ) from error
+
+    def _existing(self, run_id: str) -> Path:
+        plain = run_id and run_id == Path(run_id).name and not run_id.startswith(".")
+        if not plain or "\\" in run_id or "\0" in run_id:
+            raise ParameterError(
+                f"a run id is the plain name of a folder in {self.root}, got {run_id!r}; "
+                "take one from the list of runs"
+            )
+        folder = self.root / run_id
+        if not folder.is_dir() and not folder.is_symlink():
+            raise ParameterError(
+                f"there is no run {run_id!r} in {self.root}; it may have been deleted. "
+                "Take one from the list of runs"
+            )
+        return folder
+
+
+def read_run(folder: Path) -> Run:
+    """Read the run in a folder, wherever it is.
+
+    Raises:
+        ParameterError: If there is no such folder.
+        FormatError: If the folder is not a run, is damaged, or is from a newer version.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ParameterError(f"expected a run folder, found no folder at {folder}; check the path")
+    path = folder / RECORD_FILE
+    try:
+        record = RunRecord.from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FormatError(
+            f"{folder} is not a run: it holds no {RECORD_FILE}; "
+            "point at a folder that subspace-atlas compress or sweep wrote"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path} could not be read: {error}") from error
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    return Run(id=folder.resolve().name, folder=folder, record=record)
+
+
+def check_run_target(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuse a place that a run must not be written to; call it before long work.
+
+    A new or empty folder is fine, and so is a run: it is replaced.
+
+    Args:
+        folder: Where the run is to go.
+        overwrite: Also replace a folder that holds something else. Files are never replaced, nor
+            the working directory, the home directory and what contains them.
+
+    Raises:
+        ParameterError: If the place is taken.
+    """
+    folder = Path(folder).resolve()
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ParameterError(f"{folder} is a file; a run needs a folder, choose another name")
+    for here in (Path.cwd(), Path.home().resolve()):
+        if folder == here or folder in here.parents:
+            raise ParameterError(
+                f"{folder} holds your working or home directory and would be replaced; "
+                "name a new folder inside it"
+            )
+    if overwrite or not any(folder.iterdir()):
+        return
+    try:
+        read_run(folder)
+    except FormatError as error:
+        raise ParameterError(
+            f"{folder} holds files and is not a run this version can read; they would be lost. "
+            f"Choose another name or empty the folder ({error})"
+        ) from error
+
+
+def write_run(
+    folder: Path, record: RunRecord, write: Callable[[Path], None], *, overwrite: bool = False
+) -> Run:
+    """Write a run folder to any place, whole or not at all.
+
+    Args:
+        folder: Where to; missing parents are made, a run already there is replaced.
+        record: What to write down about it.
+        write: Puts the run's files into the empty folder it is given; may raise, nothing is left
+            behind then.
+        overwrite: See `check_run_target`.
+
+    Returns:
+        The run as it was read back from the disk.
+
+    Raises:
+        ParameterError: If the place is taken.
+        EngineError: If the disk refuses (full, read-only, no permission).
+    """
+    folder = Path(folder).resolve()
+
+    def write_all(temporary: Path) -> None:
+        write(temporary)
+        (temporary / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
+
+    try:
+        check_run_target(folder, overwrite=overwrite)
+        write_folder(folder, write_all)
+    except OSError as error:
+        raise EngineError(
+            f"could not write the run to {folder}: {error}; "
+            "free some space or choose a folder you may write to"
+        ) from error
+    return read_run(folder)
+
+
+def _default_root() -> Path:
+    home = os.environ.get("SUBSPACE_ATLAS_HOME")
+    base = Path(home) if home else platformdirs.user_data_path("subspace-atlas", appauthor=False)
+    return base / "runs"
