@@ -67,6 +67,9 @@ class Factorization:
                 f"one basis and one coordinate block a subspace are needed, got "
                 f"{len(self.bases)} and {len(self.coordinates)}"
             )
+        parts = (*self.bases, *self.coordinates)
+        if any(part.ndim != 2 or part.dtype != parts[0].dtype for part in parts):
+            raise ShapeError("bases and coordinates must be matrices of one dtype")
         out_of_range = self.labels.numel() and (
             int(self.labels.min()) < 0 or int(self.labels.max()) >= self.k
         )

@@ -86,7 +86,13 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
     best, starts = search(rows, (j,) * k, settings, given=given, progress=progress)
     record = FitRecord(
         method=method,
-        config={"k": k, "j": j, "weighted": weights is not None, **asdict(settings)},
+        config={
+            "k": k,
+            "j": j,
+            "weighted": weights is not None,
+            **asdict(settings),
+            "seedings": list(seedings),  # as JSON reads it back
+        },
         source=fingerprint_matrix(matrix),
         versions=installed_versions(),
         starts=tuple(_plain(start) for start in starts),
@@ -157,20 +163,26 @@ def _check_labels(labels: Tensor, n: int, k: int) -> Tensor:
 def _plan_starts(
     seeding: str | Mapping[str, int], n_init: int, k: int, given: bool
 ) -> tuple[str, ...]:
-    if k == 1:
-        return () if given else ("random",)  # every partition into one part is the same
-    if isinstance(seeding, Mapping):
-        plan = [name for name, count in seeding.items() for _ in range(count)]
-    else:
-        plan = list(islice(cycle(_AUTO_CYCLE if seeding == "auto" else (seeding,)), n_init))
-    unknown = sorted(set(plan) - set(SEEDINGS))
+    starts = dict(seeding) if isinstance(seeding, Mapping) else {seeding: n_init}
+    unknown = sorted(set(starts) - {*SEEDINGS, "auto"})
     if unknown:
         raise ParameterError(
             f"unknown seeding {', '.join(unknown)}; known are {', '.join(SEEDINGS)} and auto"
         )
+    if any(count < 0 for count in starts.values()):
+        raise ParameterError(
+            f"the number of starts must not be negative, got {min(starts.values())}"
+        )
+    if k == 1:
+        return () if given else ("random",)  # every partition into one part is the same
+    plan = tuple(
+        drawn
+        for name, count in starts.items()
+        for drawn in islice(cycle(_AUTO_CYCLE if name == "auto" else (name,)), count)
+    )
     if not plan and not given:
         raise ParameterError("at least one start is needed; raise n_init or give labels")
-    return tuple(plan)
+    return plan
 
 
 def _check_limits(settings: SearchSettings) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import platform
 from importlib import metadata
 
+import torch
 from torch import Tensor
 
 _BLOCK_ROWS = 65_536  # about 100 MB of float32 at 384 columns: hashing never copies a whole table
@@ -26,7 +27,7 @@ def fingerprint_matrix(matrix: Tensor) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(f"{tuple(matrix.shape)} {matrix.dtype}".encode())
     for block in matrix.detach().split(_BLOCK_ROWS):
-        digest.update(block.contiguous().cpu().numpy().data)
+        digest.update(block.contiguous().cpu().view(torch.uint8).numpy().data)  # bfloat16 too
     return f"blake2b:{digest.hexdigest()}"
 
 

@@ -71,18 +71,20 @@ def load_factorization(folder: Path) -> Factorization:
     except (OSError, SafetensorError) as error:
         raise FormatError(f"{folder / TENSOR_FILE} cannot be read: {error}") from error
     try:
-        rows = cast("int", header["rows"])
         dimensions = cast("list[int]", header["dimensions"])
         k = len(dimensions)
         factorization = Factorization(
-            labels=_labels(tensors, rows, k),
+            labels=_labels(tensors, cast("int", header["rows"]), k),
             bases=tuple(tensors[f"basis.{c}"] for c in range(k)),
             coordinates=tuple(tensors[f"coordinates.{c}"] for c in range(k)),
             record=_record(cast("Mapping[str, object]", header["record"])),
         )
-    except (KeyError, TypeError, ShapeError) as error:
+    except KeyError as error:
+        raise FormatError(f"{folder} is damaged: {error} is missing") from error
+    except (TypeError, ShapeError) as error:
         raise FormatError(f"{folder} is damaged: {error}") from error
-    if list(factorization.dimensions) != dimensions or factorization.shape[1] != header["columns"]:
+    declared = (dimensions, header["rows"], header["columns"], 2 * k + (k > 1))
+    if declared != (list(factorization.dimensions), *factorization.shape, len(tensors)):
         raise FormatError(f"{folder} is damaged: {RECORD_FILE} and {TENSOR_FILE} disagree")
     return factorization
 
@@ -114,7 +116,7 @@ def _read_header(folder: Path) -> dict[str, object]:
 
 def _labels(tensors: Mapping[str, Tensor], rows: int, k: int) -> Tensor:
     if k == 1:
-        return torch.zeros(rows, dtype=torch.int64)
+        return torch.zeros(len(tensors["coordinates.0"]), dtype=torch.int64)
     return unpack_integers(tensors["labels"], bits_for(k), rows)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.clustering.statistics import ScatterStatistics
 from engine.clustering.subspaces import SubspaceSet, principal_subspaces, row_squared_norms
+from engine.errors import ParameterError
 
 _MOVE_SHARE = 0.25  # moving a row costs twice adding it: past this a fresh sum is no dearer
 
@@ -32,9 +33,20 @@ class WeightedRows:
 
     @classmethod
     def of(cls, points: Tensor, weights: Tensor | None = None) -> WeightedRows:
-        """Measure the rows once."""
+        """Measure the rows once.
+
+        Raises:
+            ParameterError: If the rows are too large or too small to be squared in their dtype.
+        """
         norms = row_squared_norms(points)
         energy = weighted_sum(norms, weights)
+        limits = torch.finfo(points.dtype)
+        lost = not bool(norms.any()) and bool(points.any())
+        if lost or not (energy == 0 or limits.tiny <= energy <= limits.max):
+            raise ParameterError(
+                f"the squared lengths of the rows, weights included, sum to {energy:g}, outside "
+                f"what {points.dtype} can hold; scale the matrix or the weights"
+            )
         return cls(
             points=points,
             weights=weights,
@@ -105,7 +117,7 @@ def em_steps(rows: WeightedRows, labels: Tensor, dimensions: tuple[int, ...]) ->
     shrinks to the rows that moved. Extra memory O(chunk·d + k·d² + n).
     """
     statistics = _count(rows, labels, len(dimensions))
-    fresh_counts = statistics.counts.clone()
+    peaks = statistics.energies()
     while True:
         subspaces = principal_subspaces(statistics.scatter, dimensions, rows.points.dtype)
         new, residuals = subspaces.assign(rows.points, rows.squared_norms)
@@ -118,9 +130,10 @@ def em_steps(rows: WeightedRows, labels: Tensor, dimensions: tuple[int, ...]) ->
         if moved <= _MOVE_SHARE * len(target):
             statistics.move(rows.points, labels, target, rows.weights)
         # A sum that shrank a lot keeps the rounding of what it was: count such a one afresh.
-        if moved > _MOVE_SHARE * len(target) or bool((2 * statistics.counts < fresh_counts).any()):
+        peaks = peaks.maximum(statistics.energies())
+        if moved > _MOVE_SHARE * len(target) or bool((2 * statistics.energies() < peaks).any()):
             statistics = _count(rows, target, len(dimensions))
-            fresh_counts = statistics.counts.clone()
+            peaks = statistics.energies()
         labels = target
 
 
@@ -186,7 +199,8 @@ def _refill_empty(
     At most j_c rows go to cluster c: its refitted subspace then holds them exactly, the others
     only lost rows, so the cost cannot rise.
     """
-    counts = labels.bincount(minlength=len(dimensions))
+    present = labels if weights is None else labels[weights > 0]
+    counts = present.bincount(minlength=len(dimensions))
     empty = tuple((counts == 0).nonzero().squeeze(1).tolist())
     if not empty:
         return labels, ()
@@ -196,7 +210,7 @@ def _refill_empty(
     labels = labels.clone()
     position, refilled = 0, list[int]()
     for cluster in empty:
-        share = max(1, min(dimensions[cluster], len(labels) // (2 * len(dimensions))))
+        share = max(1, min(dimensions[cluster], len(present) // (2 * len(dimensions))))
         chosen = worst[position : position + share]
         if chosen:
             labels[torch.tensor(chosen)] = cluster

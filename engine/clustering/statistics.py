@@ -45,10 +45,11 @@ class ScatterStatistics:
         Raises:
             ShapeError: If the lengths or widths differ.
         """
-        if points.shape[1] != self.scatter.shape[1] or len(labels) != len(points):
+        lengths = {len(points), len(labels), len(points if weights is None else weights)}
+        if points.shape[1] != self.scatter.shape[1] or len(lengths) > 1:
             raise ShapeError(
-                f"rows {tuple(points.shape)} and labels {tuple(labels.shape)} do not fit "
-                f"statistics of width {self.scatter.shape[1]}"
+                f"rows {tuple(points.shape)} need width {self.scatter.shape[1]} and as many "
+                f"labels and weights, got {sorted(lengths)} of them"
             )
         for start in range(0, len(points), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
@@ -78,18 +79,25 @@ class ScatterStatistics:
         self.weights += other.weights
         self.counts += other.counts
 
+    def energies(self) -> Tensor:
+        """Σ w·‖x‖² of each cluster, shape (k,), float64: the traces of the scatter matrices."""
+        return self.scatter.diagonal(dim1=1, dim2=2).sum(dim=1)
+
     def _add(self, points: Tensor, labels: Tensor, weights: Tensor | None, sign: int) -> None:
         order = labels.argsort()
         counts = labels.bincount(minlength=len(self.counts))
         grouped = points[order]
-        scaled = grouped if weights is None else grouped * weights[order].unsqueeze(1)
+        scaled = grouped
+        if weights is not None:
+            weights = weights[order]
+            scaled = grouped * weights.to(grouped.dtype).unsqueeze(1)
         position = 0
         for cluster, count in enumerate(counts.tolist()):
             if count == 0:
                 continue
             part = slice(position, position + count)
             self.scatter[cluster].add_(scaled[part].T @ grouped[part], alpha=sign)
-            total = float(count) if weights is None else float(weights[order[part]].double().sum())
+            total = float(count) if weights is None else float(weights[part].double().sum())
             self.weights[cluster] += sign * total
             position += count
         self.counts += sign * counts
