@@ -40,7 +40,8 @@ def tokens_for_model(files: ModelFiles, *, n_rows: int) -> tuple[list[str], list
     """
     vocabulary, notes = _read_vocabulary(files)
     if vocabulary is None:
-        notes.append(f"{files.name} has no tokenizer, so rows are named by their number.")
+        which = "has no tokenizer that can be read" if notes else "has no tokenizer"
+        notes.append(f"{files.name} {which}, so rows are named by their number.")
         return [f"row {row}" for row in range(n_rows)], notes
     tokens: list[str | None] = [None] * n_rows
     outside = 0
@@ -60,11 +61,10 @@ def tokens_for_model(files: ModelFiles, *, n_rows: int) -> tuple[list[str], list
         notes.append(f"{outside:,} {noun} no row in the embedding and cannot be shown.")
     unnamed = tokens.count(None)
     if unnamed:
-        noun = "row has" if unnamed == 1 else "rows have"
-        first = tokens.index(None)
+        have, are = ("row has", "is") if unnamed == 1 else ("rows have", "are")
         notes.append(
-            f"{unnamed:,} {noun} no token in the tokenizer (padding or unused) and named by "
-            f"number, as in “[row {first}]”."
+            f"{unnamed:,} {have} no token in the tokenizer (padding or unused) and {are} named by "
+            f"number, as in “[row {tokens.index(None)}]”."
         )
     return [f"[row {row}]" if token is None else token for row, token in enumerate(tokens)], notes
 
