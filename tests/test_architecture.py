@@ -7,6 +7,7 @@ counts like any other.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,14 +25,14 @@ SCREEN = [REPOSITORY / "app.py", *sorted((REPOSITORY / "pages").rglob("*.py"))]
 # The rooms of engine/ from the ground up. A room may import rooms of its own floor and below, but
 # no two rooms each other. A new room needs a place here.
 FLOORS = (
-    {"errors", "paths", "progress", "provenance"},
+    {"errors", "folders", "paths", "progress", "provenance"},
     {"table"},
     {"coding", "sources"},
     {"clustering"},
     {"factorization"},
     {"budget", "layout", "measures", "methods"},
     {"compression", "sweep"},
-    {"runs"},
+    {"library", "records", "runs"},
     {"jobs"},
     {"cli"},
 )
@@ -100,6 +101,13 @@ def imports_between_rooms() -> set[tuple[str, str, str]]:
 def test_every_room_has_a_floor() -> None:
     homeless = {room for room, _ in files_of_rooms()} - set(FLOOR)
     assert not homeless, f"place {sorted(homeless)} in FLOORS and in CONTRIBUTING.md"
+
+
+def test_contributing_shows_the_same_floors() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", text, flags=re.MULTILINE)
+    shown = {int(number): set(re.findall(r"`(\w+)`", rooms)) for number, rooms in rows}
+    assert shown == dict(enumerate(FLOORS, start=1))
 
 
 def test_lower_rooms_never_import_higher_ones() -> None:

@@ -1,4 +1,4 @@
-"""The app's own files are found in a checkout and in a wheel, and missed clearly."""
+"""The app's own files are found in a checkout and in a wheel, the user's where they belong."""
 
 from __future__ import annotations
 
@@ -55,3 +55,22 @@ def test_missing_assets_say_so(package: Path) -> None:
     (package.parent / "app.py").touch()
     with pytest.raises(EngineError, match=r"expected the folder .*assets beside app\.py"):
         paths.assets_folder()
+
+
+def test_user_data_goes_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path))
+    assert paths.user_data_folder() == tmp_path
+
+
+@pytest.mark.parametrize("unset", [None, ""])
+def test_user_data_goes_to_the_platform_by_default(
+    unset: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUBSPACE_ATLAS_HOME", raising=False)
+    if unset is not None:
+        monkeypatch.setenv("SUBSPACE_ATLAS_HOME", unset)
+    folder = paths.user_data_folder()
+    assert folder.name == "subspace-atlas"
+    assert folder.is_absolute()
