@@ -91,7 +91,10 @@ def choose_table(
         ShapeError: If the chosen array is no (rows, columns) matrix.
     """
     if not arrays:
-        raise SourceError(f"{file_name}: expected one {kind} or more, but the file holds none")
+        raise SourceError(
+            f"{file_name}: expected at least one {kind}, but the file holds none; "
+            "save the matrix in it, or give another file"
+        )
     candidates = [name for name, header in arrays.items() if header.is_table]
     if wanted is None and len(arrays) == 1:
         wanted = next(iter(arrays))

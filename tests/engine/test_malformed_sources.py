@@ -226,7 +226,8 @@ CASES = [
         "an empty .npz",
         "table.npz",
         npz(),
-        "table.npz: expected one array or more, but the file holds none",
+        "table.npz: expected at least one array, but the file holds none; save the matrix in it, "
+        "or give another file",
     ),
     Malformed(
         "a flipped bit",

@@ -6,11 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 ROWS, COLUMNS = 48, 16
 SaveModel = Callable[..., tuple[Path, torch.Tensor]]
+
+
+def is_mapped_from(path: Path, matrix: torch.Tensor) -> bool:
+    """Whether the numbers lie in memory that the system maps from that file."""
+    for mapped in psutil.Process().memory_maps(grouped=False):
+        start, end = (int(part, 16) for part in mapped.addr.split("-"))
+        if mapped.path == str(path.resolve()) and start <= matrix.data_ptr() < end:
+            return True
+    return False
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from engine.errors import SourceError
 from engine.sources import arrays, load_table, tensors
 
+from .conftest import is_mapped_from
+
 MATRIX = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
 
 
@@ -68,9 +70,7 @@ def test_float32_is_mapped_and_the_file_safe_from_changes(tmp_path: Path, save: 
     before = path.read_bytes()
 
     matrix = load_table(path).matrix
-    maps = [m for m in psutil.Process().memory_maps(grouped=False) if m.path == str(path)]
-    bounds = [[int(part, 16) for part in m.addr.split("-")] for m in maps]
-    assert any(start <= matrix.data_ptr() < end for start, end in bounds)
+    assert is_mapped_from(path, matrix)
 
     matrix.add_(1)
     assert path.read_bytes() == before
@@ -79,10 +79,7 @@ def test_float32_is_mapped_and_the_file_safe_from_changes(tmp_path: Path, save: 
 def test_float16_is_not_mapped(tmp_path: Path) -> None:
     """The check above can fail: a converted matrix lies in no mapped file."""
     path = save_npy(tmp_path / "table", MATRIX.astype(np.float16))
-    matrix = load_table(path).matrix
-    maps = [m for m in psutil.Process().memory_maps(grouped=False) if m.path == str(path)]
-    bounds = [[int(part, 16) for part in m.addr.split("-")] for m in maps]
-    assert not any(start <= matrix.data_ptr() < end for start, end in bounds)
+    assert not is_mapped_from(path, load_table(path).matrix)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])

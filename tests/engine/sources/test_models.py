@@ -20,7 +20,7 @@ from engine.sources.embedding_key import find_embedding_key
 from engine.sources.files import FolderFiles
 from engine.sources.tensors import declared_tensors
 
-from .conftest import BERT, COLUMNS, GPT2, LLAMA, OPENAI, ROWS, T5, XLNET, SaveModel
+from .conftest import BERT, COLUMNS, GPT2, LLAMA, OPENAI, ROWS, T5, XLNET, SaveModel, is_mapped_from
 
 ARCHITECTURES = [
     ("BertModel", "BertConfig", BERT),
@@ -144,17 +144,9 @@ def test_the_well_known_key_alone_never_asks_the_architecture(
 
 
 def test_float32_weights_are_mapped_from_the_file(tiny_bert: tuple[Path, torch.Tensor]) -> None:
-    import psutil
-
     folder, _ = tiny_bert
-    table = load_table(folder)
 
-    address = table.matrix.data_ptr()
-    maps = [m for m in psutil.Process().memory_maps(grouped=False) if "model.safetensors" in m.path]
-    assert any(
-        start <= address < end
-        for start, end in ([int(part, 16) for part in m.addr.split("-")] for m in maps)
-    )
+    assert is_mapped_from(folder / "model.safetensors", load_table(folder).matrix)
 
 
 def test_the_bundled_model_is_read_without_transformers() -> None:
