@@ -34,23 +34,28 @@ ROWS = 2_000
 PALETTE = ("#0072b2", "#e69f00", "#009e73")
 UNUSED = "#cc79a7"
 SCRIPT = f"""
-import sys
 import time
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-xy = np.random.default_rng(7).normal(size=({ROWS}, 2)).astype(np.float32)
-colours = np.array({PALETTE!r})[np.arange({ROWS}) % 3]
-chart = go.Figure(go.Scattergl(x=xy[:, 0], y=xy[:, 1], mode="markers", marker_color=colours))
-chart.update_layout(height=600, dragmode="pan")
-event = st.plotly_chart(chart, on_select="rerun", selection_mode="lasso", key="map")
-chosen = sorted(event.selection.point_indices)
-st.code(" ".join(map(str, chosen)) or "nothing")
-if st.button("Slow"):
-    time.sleep(2)
-    st.write("slow work done")
+def draw():
+    xy = np.random.default_rng(7).normal(size=({ROWS}, 2)).astype(np.float32)
+    colours = np.array({PALETTE!r})[np.arange({ROWS}) % 3]
+    chart = go.Figure(go.Scattergl(x=xy[:, 0], y=xy[:, 1], mode="markers", marker_color=colours))
+    chart.update_layout(height=600, dragmode="pan")
+    event = st.plotly_chart(chart, on_select="rerun", selection_mode="lasso", key="map")
+    chosen = sorted(event.selection.point_indices)
+    st.code(" ".join(map(str, chosen)) or "nothing")
+
+if "plain" in st.query_params:
+    if st.button("Slow"):
+        time.sleep(2)
+        st.write("slow work done")
+else:
+    draw()
 """
+PLAIN = "/?plain=1"
 # Concave, so that a bounding box or a convex hull would not pass for it.
 STAR = np.array([[0.0, 1.6], [0.3, 0.3], [1.5, -1.2], [0.0, -0.4], [-1.5, -1.2], [-0.3, 0.3]])
 
@@ -107,7 +112,7 @@ def test_lasso_selects_exactly_the_points_inside(
 
 
 def test_settle_outlasts_the_rerun_of_a_click(server: Server, page: Page) -> None:
-    open_app(page, server.url)
+    open_app(page, server.url + PLAIN)
     begun = time.monotonic()
     page.get_by_role("button", name="Slow").click()
     settle(page)
@@ -121,7 +126,7 @@ def test_pages_have_their_size_and_scheme(
     colour = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
     channels = colour + r".match(/\d+/g).map(Number)"
     for page, width in ((dark_page, 1440), (narrow_page, 420)):
-        open_app(page, server.url)
+        open_app(page, server.url + PLAIN)
         assert page.evaluate("window.innerWidth") == width
     assert max(dark_page.evaluate(channels)) < 64
     assert min(narrow_page.evaluate(channels)) > 192
