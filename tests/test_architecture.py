@@ -31,8 +31,8 @@ FLOORS = (
     {"clustering"},
     {"factorization"},
     {"budget", "layout", "measures", "methods"},
-    {"compression", "sweep"},
-    {"library", "records", "runs"},
+    {"compression", "curves", "sweep"},
+    {"library", "recording", "records", "runs"},
     {"jobs"},
     {"cli"},
 )
