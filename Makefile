@@ -41,8 +41,8 @@ browser: $(DEV) ## the tests that drive Chromium
 # Debian and Ubuntu, as root; where neither holds, install any Chromium and set CHROMIUM to it.
 # The font is there because an empty machine has none and would draw every letter as a box.
 browser-deps: ## install Chromium for the browser tests, where none is found
-	@if [ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then \
-	  echo "a Chromium is already there"; \
+	@if [ -n "$$CHROMIUM" ] || command -v chromium || command -v chromium-browser || \
+	  command -v google-chrome; then echo "a Chromium is already there"; \
 	else \
 	  apt-get update && DEBIAN_FRONTEND=noninteractive \
 	  apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; \
