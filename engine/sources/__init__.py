@@ -14,6 +14,7 @@ from engine.sources.bundled import BUNDLED_MODELS as BUNDLED_MODELS
 from engine.sources.bundled import PREFIX, bundled_files
 from engine.sources.files import FolderFiles, HubFiles, ModelFiles
 from engine.sources.models import read_model
+from engine.sources.rows import SourceRows
 from engine.sources.tensors import read_safetensors
 from engine.sources.tokens import tokens_for_array
 from engine.sources.word_vectors import read_word_vectors
@@ -30,8 +31,6 @@ SOURCE_KINDS = {
     ".vec": "word vectors as text, from word2vec or fastText",
     ".txt": "word vectors as text, from GloVe",
 }
-
-_Read = tuple[Tensor, str, list[str], list[str]]  # matrix, stored dtype, tokens, notes
 
 _TEXT_SUFFIXES = (".vec", ".txt")
 _ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
@@ -70,19 +69,19 @@ def load_table(
     text = str(spec)
     token_path = None if tokens is None else _expand(tokens)
     try:
-        name, (matrix, source_dtype, names, notes) = _read(text, tensor, token_path)
+        name, rows = _read(text, tensor, token_path)
     except OSError as error:
         raise SourceError(
             f"{text} cannot be read ({error.strerror or error}); check the path and who may read it"
         ) from error
-    unique, renamed = unique_tokens(names)
+    unique, renamed = unique_tokens(rows.tokens)
     return EmbeddingTable(
         name=name,
         spec=text,
         tokens=unique,
-        matrix=matrix,
-        source_dtype=source_dtype,
-        notes=(*notes, *renamed),
+        matrix=rows.matrix,
+        source_dtype=rows.source_dtype,
+        notes=(*rows.notes, *renamed),
     )
 
 
@@ -93,7 +92,7 @@ def _expand(path: str | Path) -> Path:
         return Path(path)
 
 
-def _read(spec: str, tensor: str | None, tokens: Path | None) -> tuple[str, _Read]:
+def _read(spec: str, tensor: str | None, tokens: Path | None) -> tuple[str, SourceRows]:
     if spec.startswith(PREFIX):
         files: ModelFiles = bundled_files(spec.removeprefix(PREFIX))
         return files.name, read_model(files, tensor=tensor, tokens=tokens)
@@ -113,7 +112,7 @@ def _read(spec: str, tensor: str | None, tokens: Path | None) -> tuple[str, _Rea
     return files.name, read_model(files, tensor=tensor, tokens=tokens)
 
 
-def _read_file(path: Path, tensor: str | None, tokens: Path | None) -> _Read:
+def _read_file(path: Path, tensor: str | None, tokens: Path | None) -> SourceRows:
     suffix = path.suffix.lower()
     if suffix in _PICKLE_SUFFIXES:
         raise SourceError(
@@ -139,14 +138,13 @@ def _read_file(path: Path, tensor: str | None, tokens: Path | None) -> _Read:
     else:
         matrix, source_dtype = read_npy(path)
     names, notes = tokens_for_array(path, n_rows=len(matrix), given=tokens)
-    return matrix, source_dtype, names, notes
+    return SourceRows(matrix=matrix, source_dtype=source_dtype, tokens=names, notes=notes)
 
 
-def _read_text(path: Path, tokens: Path | None) -> _Read:
+def _read_text(path: Path, tokens: Path | None) -> SourceRows:
     if tokens is not None:
         raise SourceError(
             f"{path.name} holds its tokens itself, but tokens={str(tokens)!r} was given; "
             "leave tokens out"
         )
-    matrix, names, notes = read_word_vectors(path)
-    return matrix, "float32", names, notes
+    return read_word_vectors(path)

@@ -105,7 +105,7 @@ def read_npz(path: Path, *, tensor: str | None) -> tuple[Tensor, str]:
             header.declared.check_memory()
             with archive.open(f"{name}.npy") as stream:
                 return _read_member(stream, header), header.declared.dtype
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
         raise SourceError(
             f"{path.name}: expected a .npz archive, but it is damaged or something else ({error}); "
             "save it again with numpy.savez"

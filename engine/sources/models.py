@@ -12,6 +12,7 @@ from engine.errors import SourceError
 from engine.sources.declared import Declared, choose_table
 from engine.sources.embedding_key import find_embedding_key
 from engine.sources.files import ModelFiles
+from engine.sources.rows import SourceRows
 from engine.sources.tensors import declared_tensors, read_tensor
 from engine.sources.tokens import read_token_file
 from engine.sources.vocabulary import tokens_for_model
@@ -21,9 +22,7 @@ _INDEX = "model.safetensors.index.json"
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-def read_model(
-    files: ModelFiles, *, tensor: str | None, tokens: Path | None
-) -> tuple[Tensor, str, list[str], list[str]]:
+def read_model(files: ModelFiles, *, tensor: str | None, tokens: Path | None) -> SourceRows:
     """Read the input embedding of a model and the tokens of its rows.
 
     Only that tensor is read; of a sharded checkpoint, only the shard that holds it is opened.
@@ -34,8 +33,7 @@ def read_model(
         tokens: A text file with one token a line to use instead of the tokenizer.
 
     Returns:
-        The matrix, shape (n, d), float32; the dtype it is stored in; one token a row, not yet
-        unique; notes for the user.
+        The rows, mapped when they are stored in float32, with notes on rows without a token.
 
     Raises:
         SourceError: If files are missing or damaged, or the embedding cannot be found.
@@ -47,9 +45,10 @@ def read_model(
         tensor = find_embedding_key(files, config, checkpoint.keys, checkpoint.header_of)
     matrix, source_dtype = checkpoint.read(tensor)
     if tokens is not None:
-        return matrix, source_dtype, read_token_file(tokens, n_rows=len(matrix)), []
-    names, notes = tokens_for_model(files, n_rows=len(matrix))
-    return matrix, source_dtype, names, notes
+        names, notes = read_token_file(tokens, n_rows=len(matrix)), list[str]()
+    else:
+        names, notes = tokens_for_model(files, n_rows=len(matrix))
+    return SourceRows(matrix=matrix, source_dtype=source_dtype, tokens=names, notes=notes)
 
 
 class _Checkpoint:

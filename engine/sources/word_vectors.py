@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from engine.errors import SourceError
 from engine.sources.declared import Declared
+from engine.sources.rows import SourceRows
 
 _BLOCK_LINES = 4_096  # parsed together: enough to hide the call, 30 MB of text at 300 columns
 _LONGEST_LINE = 1 << 24  # 16 MB: beyond any row, and keeps a binary file from filling memory
@@ -35,14 +35,14 @@ class _Layout:
     width: int
 
 
-def read_word_vectors(path: Path) -> tuple[Tensor, list[str], list[str]]:
+def read_word_vectors(path: Path) -> SourceRows:
     """Read a word-vector text file.
 
     Args:
         path: An existing ``.vec`` or ``.txt`` file, with or without the line "rows columns".
 
     Returns:
-        The matrix, shape (n, d), float32; one token a row, not yet unique; notes for the user.
+        The rows in float32, whatever the precision of the text, and notes on damaged tokens.
 
     Raises:
         SourceError: If the file is empty, a row has too few or too many numbers or something that
@@ -66,7 +66,9 @@ def read_word_vectors(path: Path) -> tuple[Tensor, list[str], list[str]]:
             matrix[start : start + len(block)] = numbers
             raw_tokens.extend(tokens)
     tokens, notes = _decode_tokens(raw_tokens)
-    return torch.from_numpy(matrix), tokens, notes
+    return SourceRows(
+        matrix=torch.from_numpy(matrix), source_dtype="float32", tokens=tokens, notes=notes
+    )
 
 
 def _find_layout(path: Path) -> _Layout:

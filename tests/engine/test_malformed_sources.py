@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.lib import format as npy_format
+from safetensors.torch import save as safetensors_bytes
 from safetensors.torch import save_file
 
 from engine.errors import EngineError, ShapeError, SourceError
@@ -509,3 +512,45 @@ def test_an_unknown_bundled_model() -> None:
 def test_a_path_the_system_refuses(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot be read \(File name too long\); check the path"):
         load_table(tmp_path / ("x" * 300))
+
+
+def file_bytes(suffix: str) -> bytes:
+    """A good file of each kind, to be damaged."""
+    stream = io.BytesIO()
+    if suffix == ".npy":
+        np.save(stream, GOOD)
+    elif suffix == ".npz":
+        np.savez_compressed(stream, weight=GOOD)
+    elif suffix == ".safetensors":
+        return safetensors_bytes({"weight": torch.from_numpy(GOOD)})
+    else:
+        return b"2 3\ncat 1 2.5 -3\ndog 4 5 6e-1\n"
+    return stream.getvalue()
+
+
+# Damage can make a header look like one of Python 2, which NumPy reads and remarks on.
+@pytest.mark.filterwarnings("ignore:Reading .* required additional header parsing:UserWarning")
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".vec"])
+@settings(max_examples=150, deadline=None)
+@given(
+    damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4),
+    cut=st.floats(0, 1),
+)
+def test_no_damage_ends_in_anything_but_a_table_or_our_error(
+    tmp_path_factory: pytest.TempPathFactory,
+    suffix: str,
+    damage: list[tuple[float, int]],
+    cut: float,
+) -> None:
+    content = bytearray(file_bytes(suffix))
+    for place, value in damage:
+        content[int(place * (len(content) - 1))] = value
+    path = tmp_path_factory.mktemp("damaged") / f"table{suffix}"
+    path.write_bytes(content if cut > 0.5 else content[: int(2 * cut * len(content))])
+
+    try:
+        matrix, message = load_table(path).matrix, ""
+    except EngineError as error:
+        matrix, message = torch.zeros(1), str(error)
+    assert torch.isfinite(matrix).all()
+    assert "\n" not in message

@@ -1,0 +1,24 @@
+"""What a reader gives, before tokens are made unique and the table is checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SourceRows:
+    """The rows of one source.
+
+    Attributes:
+        matrix: Shape (n, d), float32; may be memory-mapped, may still hold NaN.
+        source_dtype: The dtype it is stored in ("float16").
+        tokens: One string a row; may repeat.
+        notes: What the user should know about the reading, each a full sentence.
+    """
+
+    matrix: Tensor
+    source_dtype: str
+    tokens: list[str]
+    notes: list[str]
