@@ -163,16 +163,19 @@ def _await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise AssertionError(f"server ended with {process.returncode}:\n{log.read_text()}")
+            raise AssertionError(
+                f"server ended with {process.returncode}:\n{log.read_text(encoding='utf-8')}"
+            )
         try:
             with urlopen(url, timeout=1):
                 return
         except (URLError, TimeoutError, ConnectionError):
             time.sleep(0.1)
-    raise AssertionError(f"server silent for {START_SECONDS} s:\n{log.read_text()}")
+    raise AssertionError(f"server silent for {START_SECONDS} s:\n{log.read_text(encoding='utf-8')}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
+    # The second round takes what the server left behind, workers that did not end with it.
     for kind in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, kind)
