@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import pytest
 
 import engine
-from tests.browser.driver import free_port, serve
+from tests.browser.server import free_port, serve
 from tests.wheel_install import REPOSITORY, WheelInstall
 
 pytestmark = pytest.mark.slow

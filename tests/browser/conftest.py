@@ -1,7 +1,7 @@
 """A Chromium for all browser tests, the app on a free port, and pages in the sizes that matter.
 
 Every page fails its test if the browser's console shows an error, and leaves a screenshot in
-``.pytest_cache/browser`` when the test failed.
+``.pytest_cache/d/browser`` when the test failed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.driver import (
     CHROMIUM_ARGS,
     LOAD_MILLISECONDS,
-    Server,
     collect_errors,
     find_chromium,
-    serve_script,
 )
+from tests.browser.server import Server, serve_script
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MISSING = "no Chromium found: `make browser-deps` installs one, or set CHROMIUM to its path"

@@ -14,20 +14,22 @@ from playwright.sync_api import Page
 
 from tests.browser.conftest import PageOpener
 from tests.browser.driver import (
-    Server,
     canvas_colours,
     chart_traces,
     collect_errors,
     draw_lasso,
     find_chart,
-    free_port,
     open_app,
     palette_pixels,
     points_inside,
-    serve,
-    serve_script,
     settle,
     wait_until,
+)
+from tests.browser.server import (
+    Server,
+    free_port,
+    serve,
+    serve_script,
 )
 
 ROWS = 2_000

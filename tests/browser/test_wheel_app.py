@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.driver import (
-    Server,
-    canvas_colours,
-    chart_traces,
-    find_chart,
-    free_port,
-    serve,
-    wait_until,
-)
+from tests.browser.driver import canvas_colours, chart_traces, find_chart, wait_until
+from tests.browser.server import Server, free_port, serve
 from tests.wheel_install import WheelInstall
 
 BUNDLED_ROWS = 30_522
