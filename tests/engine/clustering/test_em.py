@@ -53,7 +53,7 @@ def exact_cost(problem: Problem, found: EMStep | EMResult) -> float:
 
 
 @given(problems())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_no_step_raises_the_cost(problem: Problem) -> None:
     steps = steps_of(problem)
     costs = [step.cost for step in steps]
@@ -64,7 +64,7 @@ def test_no_step_raises_the_cost(problem: Problem) -> None:
 
 
 @given(problems())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_run_ends_with_labels_and_bases_that_match(problem: Problem) -> None:
     result = run(problem)
     history = result.cost_history
@@ -84,7 +84,7 @@ def test_run_ends_with_labels_and_bases_that_match(problem: Problem) -> None:
 
 
 @given(problems())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_more_steps_never_cost_more(problem: Problem) -> None:
     shorter = run(problem, max_iterations=2).cost_history
     longer = run(problem, max_iterations=20).cost_history
@@ -94,7 +94,7 @@ def test_more_steps_never_cost_more(problem: Problem) -> None:
 
 
 @given(problems(kinds=("gaussian", "duplicates", "zero rows"), weighted=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_one_part_is_the_truncated_svd(problem: Problem) -> None:
     labels = torch.zeros_like(problem.labels)
     rows = WeightedRows.of(problem.points)
@@ -131,7 +131,7 @@ def assert_same_steps(
 
 
 @given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_weight_is_that_many_copies(seed: int, k: int, j: int) -> None:
     problem, copies = weighted_problem(seed, k, j)
     rows = torch.arange(len(copies)).repeat_interleave(copies)
@@ -147,7 +147,7 @@ def test_a_weight_is_that_many_copies(seed: int, k: int, j: int) -> None:
 
 
 @given(st.integers(0, 2**31), st.integers(1, 4), st.integers(1, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_rows_of_weight_zero_are_absent_from_every_step(seed: int, k: int, j: int) -> None:
     problem, copies = weighted_problem(seed, k, j)
     assert problem.weights is not None
@@ -164,7 +164,7 @@ def test_rows_of_weight_zero_are_absent_from_every_step(seed: int, k: int, j: in
 
 
 @given(problems(most_rows=60))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_chunked_is_whole(problem: Problem) -> None:
     whole = steps_of(problem, 1)[0]
     with pytest.MonkeyPatch.context() as patch:
@@ -216,7 +216,7 @@ def test_planted_subspaces_are_a_fixed_point(dtype: torch.dtype) -> None:
 
 
 @given(st.integers(0, 2**31), st.integers(2, 4), st.integers(1, 3))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_permuting_rows_permutes_labels(seed: int, k: int, j: int) -> None:
     points, _ = planted_rows(k, j, 8, rows_each=15, noise=0.1, seed=seed)
     generator = torch.Generator().manual_seed(seed)
@@ -231,7 +231,7 @@ def test_permuting_rows_permutes_labels(seed: int, k: int, j: int) -> None:
 
 
 @given(st.integers(0, 2**31), st.integers(2, 4), st.integers(1, 3))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_rotating_the_space_rotates_the_bases(seed: int, k: int, j: int) -> None:
     d = 8
     points, truth = planted_rows(k, j, d, rows_each=20, noise=0.01, seed=seed)

@@ -31,7 +31,7 @@ def assert_same(one: ScatterStatistics, other: ScatterStatistics, problem: Probl
 
 
 @given(problems())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_sums_are_those_of_the_definition(problem: Problem) -> None:
     sums = counted(problem)
     weights = torch.ones(len(problem.points)) if problem.weights is None else problem.weights
@@ -48,7 +48,7 @@ def test_sums_are_those_of_the_definition(problem: Problem) -> None:
 
 
 @given(problems())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_chunked_is_whole(problem: Problem) -> None:
     whole = counted(problem)
     with pytest.MonkeyPatch.context() as patch:
@@ -58,7 +58,7 @@ def test_chunked_is_whole(problem: Problem) -> None:
 
 
 @given(problems(), st.floats(0, 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_merged_halves_are_the_whole(problem: Problem, share: float) -> None:
     cut = int(share * len(problem.points))
     merged = ScatterStatistics(problem.k, problem.points.shape[1])
@@ -71,7 +71,7 @@ def test_merged_halves_are_the_whole(problem: Problem, share: float) -> None:
 
 
 @given(problems(), st.integers(0, 2**31), st.sampled_from([SMALL_CHUNK, 4096]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_moving_rows_is_counting_again(problem: Problem, seed: int, chunk: int) -> None:
     new = torch.randint(
         problem.k, problem.labels.shape, generator=torch.Generator().manual_seed(seed)
@@ -84,7 +84,7 @@ def test_moving_rows_is_counting_again(problem: Problem, seed: int, chunk: int) 
 
 
 @given(problems(weighted=True))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_weight_is_that_many_copies_and_zero_is_none(problem: Problem) -> None:
     assert problem.weights is not None
     copies = problem.weights.long()

@@ -26,7 +26,7 @@ def largest_norm(problem: Problem) -> float:
 
 
 @given(problems())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_frames_are_orthonormal_even_of_empty_and_all_zero_parts(problem: Problem) -> None:
     frames = fitted(problem).frames
     grams = frames @ frames.transpose(1, 2)
@@ -35,7 +35,7 @@ def test_frames_are_orthonormal_even_of_empty_and_all_zero_parts(problem: Proble
 
 
 @given(problems(weighted=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_energies_are_squared_singular_values(problem: Problem) -> None:
     energies = fitted(problem).energies
     total = float(problem.points.double().square().sum())
@@ -47,7 +47,7 @@ def test_energies_are_squared_singular_values(problem: Problem) -> None:
 
 
 @given(problems())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_residuals_through_either_side_are_the_distances(problem: Problem) -> None:
     found = fitted(problem)
     residuals = found.squared_residuals(problem.points)
@@ -88,7 +88,7 @@ def test_dimensions_may_differ() -> None:
 
 
 @given(problems())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_chunked_is_whole(problem: Problem) -> None:
     found = fitted(problem)
     norms = row_squared_norms(problem.points)

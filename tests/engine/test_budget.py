@@ -1,0 +1,101 @@
+"""Rate ↔ dimension, both directions, and the paper's worked examples."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.budget import (
+    check_dimension,
+    check_k,
+    check_rate,
+    dimension_for_rate,
+    matching_rank,
+    parameters,
+    rate_for_dimension,
+)
+from engine.errors import ParameterError
+
+sizes = st.integers(1, 100_000)
+widths = st.integers(1, 1024)
+
+
+def test_worked_examples_of_the_paper() -> None:
+    assert parameters(20, 10, 2, 3) == 120  # of 200
+    assert parameters(20, 10, 1, 4) == 120  # the SVD of rank 4
+    assert rate_for_dimension(20, 10, 2, 3) == pytest.approx(0.4)
+    assert dimension_for_rate(20, 10, 2, 0.4) == 3
+    assert dimension_for_rate(20, 10, 1, 0.4) == 4
+    assert parameters(120, 3, 1, 2) == 246  # a plane in R^3
+    assert parameters(120, 3, 3, 1) == 129  # three lines
+
+
+@st.composite
+def roomy_tables(draw: st.DrawFn) -> tuple[int, int, int]:
+    """(n, d, k) where at least one dimension fits: n ≥ 2k and d ≥ 2 give n·d ≥ n + k·d."""
+    k = draw(st.integers(1, 50))
+    return draw(st.integers(2 * k, 100_000)), draw(st.integers(2, 1024)), k
+
+
+@given(roomy_tables(), st.floats(0, 1))
+def test_dimension_is_the_largest_within_the_rate(
+    table: tuple[int, int, int], share: float
+) -> None:
+    n, d, k = table
+    rate = share * rate_for_dimension(n, d, k, 1)
+    j = dimension_for_rate(n, d, k, rate)
+    assert 1 <= j <= d
+    budget = (1 - rate) * n * d
+    slack = 1e-8 * (n + k * d)  # the guard against a float's last digit, in dimensions
+    assert parameters(n, d, k, j) <= budget + slack
+    assert j == d or parameters(n, d, k, j + 1) > budget - slack
+
+
+@given(roomy_tables(), st.floats(0, 1))
+def test_the_rate_of_a_dimension_gives_that_dimension_back(
+    table: tuple[int, int, int], share: float
+) -> None:
+    n, d, k = table
+    j = 1 + int(share * (n * d // (n + k * d) - 1))
+    rate = rate_for_dimension(n, d, k, j)
+    assert 0 <= rate < 1
+    assert dimension_for_rate(n, d, k, rate) == j
+
+
+@given(n=sizes, d=widths, budget=st.integers(1, 10**8))
+def test_matching_rank_is_the_smallest_that_is_not_short(n: int, d: int, budget: int) -> None:
+    rank = matching_rank(n, d, budget)
+    assert 1 <= rank <= min(n, d)
+    assert parameters(n, d, 1, rank) >= budget or rank == min(n, d)
+    assert rank == 1 or parameters(n, d, 1, rank - 1) < budget
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 2.0, float("nan"), float("inf")])
+def test_a_rate_outside_0_to_1_is_refused(rate: float) -> None:
+    with pytest.raises(ParameterError, match="share of parameters to remove, 0 to below 1, got"):
+        check_rate(rate)
+
+
+@pytest.mark.parametrize("k", [0, -1, 11])
+def test_k_must_be_one_of_the_rows(k: int) -> None:
+    with pytest.raises(ParameterError, match=rf"k must be between 1 and 10 .*, got {k}"):
+        check_k(k, 10)
+
+
+@pytest.mark.parametrize("j", [0, -3, 385])
+def test_j_must_be_one_of_the_columns(j: int) -> None:
+    with pytest.raises(ParameterError, match=rf"j must be between 1 and 384 .*, got {j}; lower j"):
+        check_dimension(j, 384)
+
+
+def test_a_rate_without_room_names_the_highest_that_has() -> None:
+    with pytest.raises(ParameterError, match=r"highest rate for k = 5 here is 0\.733") as caught:
+        dimension_for_rate(30, 10, 5, 0.9)
+    assert "leaves no room for k = 5" in str(caught.value)
+    assert dimension_for_rate(30, 10, 5, 0.733) == 1  # the advice works
+
+
+def test_more_subspaces_than_any_rate_can_hold() -> None:
+    with pytest.raises(ParameterError, match="already larger than the table; lower k"):
+        dimension_for_rate(10, 10, 10, 0.5)

@@ -1,0 +1,217 @@
+"""On disk: what is counted is what is stored, what is saved comes back, damage is said."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import engine
+from engine.errors import FormatError
+from engine.factorization import Factorization
+from engine.storage import RECORD_FILE, TENSOR_FILE
+
+
+def fitted(k: int, dtype: torch.dtype = torch.float32) -> Factorization:
+    points = torch.randn(61, 7, generator=torch.Generator().manual_seed(k)).to(dtype)
+    return engine.factorize(points, k=k, j=2, n_init=2)
+
+
+def stored_tensors(folder: Path) -> dict[str, tuple[list[int], int]]:
+    """Shape and bytes of every tensor, from the file's header by the format's own definition.
+
+    Eight bytes of length, then JSON: name → dtype, shape, offsets; then the data.
+    """
+    raw = (folder / TENSOR_FILE).read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + length])
+    header.pop("__metadata__", None)
+    found = {
+        name: (entry["shape"], entry["data_offsets"][1] - entry["data_offsets"][0])
+        for name, entry in header.items()
+    }
+    assert sum(size for _, size in found.values()) == len(raw) - 8 - length
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("k", "bits"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (9, 4)])
+def test_what_is_counted_is_what_is_stored(
+    k: int, bits: int, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    found = fitted(k, dtype)
+    found.save(tmp_path)
+    tensors = stored_tensors(tmp_path)
+    numbers = [math.prod(shape) for name, (shape, _) in tensors.items() if name != "labels"]
+    assert found.parameters == sum(numbers) == 61 * 2 + k * 2 * 7
+    assert found.stored_bytes == sum(size for _, size in tensors.values())
+    assert found.label_bytes == (61 * bits + 7) // 8
+    assert ("labels" in tensors) == (k > 1)
+    if k > 1:
+        assert tensors["labels"][1] == found.label_bytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 9])
+def test_saved_and_loaded_is_equal(k: int, dtype: torch.dtype, tmp_path: Path) -> None:
+    found = fitted(k, dtype)
+    found.save(tmp_path / "new" / "folder")
+    loaded = Factorization.load(tmp_path / "new" / "folder")
+    assert torch.equal(loaded.labels, found.labels)
+    assert torch.equal(loaded.reconstruct(), found.reconstruct())
+    assert loaded.record == found.record
+    assert loaded.stored_bytes == found.stored_bytes
+    assert loaded.bases[0].dtype == dtype
+
+
+def test_an_empty_subspace_survives(tmp_path: Path) -> None:
+    found = engine.factorize(torch.zeros(4, 3), k=3, j=1)
+    assert 0 in found.sizes
+    found.save(tmp_path)
+    assert Factorization.load(tmp_path).sizes == found.sizes
+
+
+def test_saving_again_replaces_and_leaves_only_two_files(tmp_path: Path) -> None:
+    fitted(2).save(tmp_path)
+    fitted(3).save(tmp_path)
+    assert Factorization.load(tmp_path).k == 3
+    assert {path.name for path in tmp_path.iterdir()} == {TENSOR_FILE, RECORD_FILE}
+
+
+def test_nothing_in_the_files_is_pickled(tmp_path: Path) -> None:
+    fitted(2).save(tmp_path)
+    assert json.loads((tmp_path / RECORD_FILE).read_text(encoding="utf-8"))["schema"] == 1
+    assert stored_tensors(tmp_path)
+
+
+Damage = Callable[[Path], None]
+
+
+def change_header(**changes: object) -> Damage:
+    def apply(folder: Path) -> None:
+        path = folder / RECORD_FILE
+        header = json.loads(path.read_text(encoding="utf-8")) | changes
+        path.write_text(json.dumps(header))
+
+    return apply
+
+
+def drop_header(name: str) -> Damage:
+    def apply(folder: Path) -> None:
+        path = folder / RECORD_FILE
+        header = json.loads(path.read_text(encoding="utf-8"))
+        del header[name]
+        path.write_text(json.dumps(header))
+
+    return apply
+
+
+def change_record(**changes: object) -> Damage:
+    def apply(folder: Path) -> None:
+        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))["record"]
+        change_header(record=record | changes)(folder)
+
+    return apply
+
+
+def change_tensors(**changes: torch.Tensor | None) -> Damage:
+    def apply(folder: Path) -> None:
+        tensors = {name: value.clone() for name, value in load_file(folder / TENSOR_FILE).items()}
+        for name, value in changes.items():
+            tensors.pop(name.replace("_", "."), None)
+            if value is not None:
+                tensors[name.replace("_", ".")] = value
+        save_file(tensors, folder / TENSOR_FILE)
+
+    return apply
+
+
+def cut(name: str, keep: float) -> Damage:
+    def apply(folder: Path) -> None:
+        raw = (folder / name).read_bytes()
+        (folder / name).write_bytes(raw[: int(keep * len(raw))])
+
+    return apply
+
+
+def write(name: str, text: str) -> Damage:
+    return lambda folder: (folder / name).write_text(text) and None
+
+
+def remove(name: str) -> Damage:
+    return lambda folder: (folder / name).unlink()
+
+
+DAMAGES: dict[str, tuple[Damage, str]] = {
+    "no record": (remove(RECORD_FILE), r"holds no factorization .*json is missing"),
+    "no tensors": (remove(TENSOR_FILE), r"factorization\.safetensors cannot be read"),
+    "tensors cut": (cut(TENSOR_FILE, 0.7), r"factorization\.safetensors cannot be read"),
+    "tensors empty": (cut(TENSOR_FILE, 0), r"factorization\.safetensors cannot be read"),
+    "tensors are text": (write(TENSOR_FILE, "hello"), r"factorization\.safetensors cannot be read"),
+    "record cut": (cut(RECORD_FILE, 0.5), r"factorization\.json cannot be read"),
+    "record empty": (cut(RECORD_FILE, 0), r"factorization\.json cannot be read"),
+    "record is a list": (write(RECORD_FILE, "[1, 2]"), "is not a factorization of ours"),
+    "record of another program": (write(RECORD_FILE, '{"a": 1}'), "is not a factorization of ours"),
+    "newer schema": (change_header(schema=2), "has schema 2, this version reads 1; update"),
+    "unknown key": (change_header(color="red"), r"should hold .*it holds \['color'"),
+    "missing key": (drop_header("rows"), r"should hold \[.*'rows'.* it holds"),
+    "unknown key in the fit's record": (change_record(color="red"), "the record should hold"),
+    "no list of notes": (change_record(notes=None), "is damaged: 'NoneType'"),
+    "the fit's record is a number": (change_header(record=3), "is damaged: 'int'"),
+    "other width": (change_header(columns=8), "json and factorization.safetensors disagree"),
+    "fewer rows": (change_header(rows=60), "60 numbers of 2 bits need 15 bytes, got 16"),
+    "rows as text": (change_header(rows="61"), "is damaged"),
+    "negative rows": (change_header(rows=-5), "need -1 bytes, got 16"),
+    "other dimensions": (change_header(dimensions=[2, 2, 1]), "disagree"),
+    "a subspace too many": (change_header(dimensions=[2, 2, 2, 2]), r"'basis\.3' is missing"),
+    "a subspace too few": (change_header(dimensions=[2, 2]), "numbers of 1 bits need 8 bytes"),
+    "no dimensions": (change_header(dimensions=[]), "is damaged"),
+    "labels short": (
+        change_tensors(labels=torch.zeros(3, dtype=torch.uint8)),
+        "61 numbers of 2 bits need 16 bytes, got 3",
+    ),
+    "labels missing": (change_tensors(labels=None), "'labels' is missing"),
+    "labels of no subspace": (
+        change_tensors(labels=torch.full((16,), 255, dtype=torch.uint8)),
+        r"is damaged: labels must be one number a row, each in 0 … 2",
+    ),
+    "labels as floats": (change_tensors(labels=torch.zeros(16)), "is damaged"),
+    "basis missing": (change_tensors(basis_1=None), r"'basis\.1' is missing"),
+    "basis flat": (change_tensors(basis_1=torch.ones(14)), "must be matrices of one dtype"),
+    "basis of another dtype": (
+        change_tensors(basis_1=torch.ones(2, 7).double()),
+        "must be matrices of one dtype",
+    ),
+    "coordinates short": (change_tensors(coordinates_2=torch.ones(1, 2)), "is damaged: subspace 2"),
+    "a tensor too many": (change_tensors(extra=torch.ones(1)), "disagree"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_said(name: str, tmp_path: Path) -> None:
+    fitted(3).save(tmp_path)
+    Factorization.load(tmp_path)
+    damage, message = DAMAGES[name]
+    damage(tmp_path)
+    with pytest.raises(FormatError, match=message):
+        Factorization.load(tmp_path)
+
+
+@pytest.mark.parametrize("rows", [60, -1, 10**15])
+def test_rows_of_a_single_subspace_are_those_of_its_coordinates(rows: int, tmp_path: Path) -> None:
+    """No labels are stored for k = 1: a declared number of rows must not be allocated unseen."""
+    fitted(1).save(tmp_path)
+    change_header(rows=rows)(tmp_path)
+    with pytest.raises(FormatError, match="disagree"):
+        Factorization.load(tmp_path)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"holds no factorization .* give the folder that"):
+        Factorization.load(tmp_path / "nowhere")
