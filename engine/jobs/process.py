@@ -118,17 +118,17 @@ class WorkerProcess:
 
     def why_it_ended(self) -> str:
         """The reason of an end we did not ask for, written for the user."""
+        if self.returncode == -9:  # SIGKILL, a name that Windows does not have
+            held = f"; it needed at least {self.peak_bytes / 1e6:,.0f} MB"
+            return (
+                "The worker process was stopped by the system, most likely for lack of memory"
+                f"{held if self.peak_bytes else ''}. Close other programs, or choose a smaller "
+                "table, a lower k or fewer starts, then run it again"
+            )
         if not self.ready:
             return (
                 "The worker process could not start. Install subspace-atlas again; if that does "
                 f"not help, send us its last words:\n{self.last_words or '(none)'}"
-            )
-        if self.returncode == -9:  # SIGKILL, a name that Windows does not have
-            held = f"; it needed at least {self.peak_bytes / 1e9:.1f} GB" if self.peak_bytes else ""
-            return (
-                "The worker process was stopped by the system, most likely for lack of memory"
-                f"{held}. Close other programs, or choose a smaller table, a lower k or fewer "
-                "starts, then run it again"
             )
         return (
             f"The worker process ended unexpectedly ({_describe(self.returncode)}). Run the job "

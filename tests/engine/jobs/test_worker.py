@@ -153,7 +153,7 @@ def test_cancel_that_comes_before_the_task_begins_still_counts(talk: Talk) -> No
     assert failure.reason == "cancelled"
 
 
-def test_traceback_is_logged_whole(capfd: pytest.CaptureFixture[str]) -> None:
+def test_traceback_is_logged_whole() -> None:
     with start() as process:
         Talk(process).say(Request(job_id="1", kind="bug", params={}))
         assert process.stdout is not None
