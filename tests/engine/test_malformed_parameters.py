@@ -1,0 +1,134 @@
+"""Parameters that make no sense: each has its own clear error, before any work is done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import engine
+from engine.errors import EngineError, ParameterError, ShapeError, SourceError
+from engine.progress import Progress
+
+N, D = 30, 6
+GOOD: dict[str, Any] = {"k": 3, "j": 2}
+POINTS = torch.randn(N, D, generator=torch.Generator().manual_seed(0))
+WITH_NAN = POINTS.clone()
+WITH_NAN[7, 2] = float("nan")
+WITH_INFINITY = POINTS.clone()
+WITH_INFINITY[0, 0] = float("inf")
+ONES = torch.ones(N)
+NO_LABELS = torch.zeros(N, dtype=torch.int64)
+
+
+def weights(**changed: float) -> dict[str, torch.Tensor]:
+    values = ONES.clone()
+    values[4] = changed["row_4"]
+    return {"weights": values}
+
+
+BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
+    "k = 0": ({"k": 0}, ParameterError, r"k must be between 1 and 30 .*rows\), got 0"),
+    "k negative": ({"k": -2}, ParameterError, r"k must be between 1 and 30 .*, got -2"),
+    "k > n": ({"k": 31}, ParameterError, r"k must be between 1 and 30 .*, got 31"),
+    "default k > n": (
+        {"k": None, "matrix": POINTS[:4]},
+        ParameterError,
+        r"k must be between 1 and 4 .*, got 5",
+    ),
+    "j = 0": ({"j": 0}, ParameterError, r"j must be between 1 and 6 .*layer\), got 0"),
+    "j > d": ({"j": 7}, ParameterError, r"j must be between 1 and 6 .*, got 7; lower j"),
+    "rate 1": ({"j": None, "rate": 1.0}, ParameterError, "0 to below 1, got 1; 0.4 makes"),
+    "rate negative": ({"j": None, "rate": -0.1}, ParameterError, "0 to below 1, got -0.1"),
+    "rate NaN": ({"j": None, "rate": float("nan")}, ParameterError, "0 to below 1, got nan"),
+    "rate too high for k": (
+        {"j": None, "rate": 0.9},
+        ParameterError,
+        r"0\.9 leaves no room for k = 3 .* highest rate for k = 3 here is 0\.733",
+    ),
+    "k too large for any rate": (
+        {"j": None, "rate": 0.1, "k": 30},
+        ParameterError,
+        "k = 30 subspaces of one dimension are already larger than the table; lower k",
+    ),
+    "both j and rate": ({"rate": 0.4}, ParameterError, r"give either j .* or rate"),
+    "neither j nor rate": ({"j": None}, ParameterError, r"give either j .* or rate"),
+    "unknown method": ({"method": "pca"}, ParameterError, "one of messi, svd, got 'pca'"),
+    "svd of three": ({"method": "svd"}, ParameterError, "one subspace, got k = 3; leave k out"),
+    "weight negative": (weights(row_4=-1.0), ParameterError, "finite and not negative"),
+    "weight NaN": (weights(row_4=float("nan")), ParameterError, "finite and not negative"),
+    "weight infinite": (weights(row_4=float("inf")), ParameterError, "finite and not negative"),
+    "weights all zero": ({"weights": 0 * ONES}, ParameterError, "must not all be zero"),
+    "weights too few": ({"weights": ONES[1:]}, ShapeError, r"30 rows need as many .*\(29,\)"),
+    "weights as a column": ({"weights": ONES[:, None]}, ShapeError, r"got shape \(30, 1\)"),
+    "label too high": ({"labels": NO_LABELS + 3}, ParameterError, r"0 … 2 for k = 3, got 3 … 3"),
+    "label negative": ({"labels": NO_LABELS - 1}, ParameterError, r"0 … 2 for k = 3, got -1"),
+    "labels as floats": ({"labels": ONES}, ShapeError, "30 whole numbers, .*float32"),
+    "labels too few": ({"labels": NO_LABELS[1:]}, ShapeError, r"30 whole numbers, got \(29,\)"),
+    "unknown seeding": (
+        {"seeding": "kmeans++"},
+        ParameterError,
+        r"unknown seeding kmeans\+\+; known are directions, norms, random and auto",
+    ),
+    "unknown seeding in a plan": (
+        {"seeding": {"norms": 1, "best": 0}},
+        ParameterError,
+        "unknown seeding best",
+    ),
+    "unknown seeding of an SVD": (
+        {"method": "svd", "k": None, "seeding": "best"},
+        ParameterError,
+        "unknown seeding best",
+    ),
+    "no starts": ({"n_init": 0}, ParameterError, "at least one start is needed; raise n_init"),
+    "an empty plan": ({"seeding": {}}, ParameterError, "at least one start is needed"),
+    "starts negative": ({"n_init": -1}, ParameterError, "must not be negative, got -1"),
+    "starts negative in a plan": (
+        {"seeding": {"norms": 2, "random": -3}},
+        ParameterError,
+        "must not be negative, got -3",
+    ),
+    "no steps": ({"max_iterations": 0}, ParameterError, "max_iterations must be at least 1, got 0"),
+    "tolerance 1": ({"tolerance": 1.0}, ParameterError, "tolerance must be 0 to below 1, got 1"),
+    "tolerance negative": ({"tolerance": -1e-3}, ParameterError, "below 1, got -0.001"),
+    "seed negative": ({"seed": -1}, ParameterError, "seed must not be negative, got -1"),
+    "whole numbers": ({"matrix": POINTS.int()}, ParameterError, "must hold floats, got .*int32"),
+    "one axis": ({"matrix": POINTS[0]}, ShapeError, r"\(rows, columns\), .*, got \(6,\)"),
+    "three axes": ({"matrix": POINTS[None]}, ShapeError, r"got \(1, 30, 6\)"),
+    "no rows": ({"matrix": POINTS[:0]}, ShapeError, r"both at least 1, got \(0, 6\)"),
+    "no columns": ({"matrix": POINTS[:, :0]}, ShapeError, r"both at least 1, got \(30, 0\)"),
+    "NaN": ({"matrix": WITH_NAN}, SourceError, "row 7 holds NaN or infinity"),
+    "infinity": ({"matrix": WITH_INFINITY}, SourceError, "row 0 holds NaN or infinity"),
+    "rows too long to square": (
+        {"matrix": POINTS * 1e25},
+        ParameterError,
+        r"sum to inf, outside what torch\.float32 can hold; scale the matrix",
+    ),
+    "rows too short to square": (
+        {"matrix": POINTS * 1e-30},
+        ParameterError,
+        r"outside what torch\.float32 can hold; scale the matrix",
+    ),
+}
+
+
+def refuse_progress(progress: Progress) -> None:
+    """Fail when work has begun."""
+    pytest.fail(f"{progress.phase}: worked on parameters that should have been refused")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_each_is_refused_with_its_reason(name: str) -> None:
+    changed, kind, message = BAD[name]
+    arguments = {"matrix": POINTS, "progress": refuse_progress, **GOOD, **changed}
+    with pytest.raises(kind, match=message):
+        engine.factorize(arguments.pop("matrix"), **arguments)
+
+
+def test_the_good_ones_are_good() -> None:
+    assert engine.factorize(POINTS, **GOOD).k == 3
+
+
+def test_there_are_at_least_twenty() -> None:
+    assert len(BAD) >= 20
