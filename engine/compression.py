@@ -135,7 +135,7 @@ class Compression:
             "svd": asdict(self.svd),
             "beats_svd": self.beats_svd,
             "verdict": self.verdict,
-            "starts": list(record.starts),
+            "starts": [asdict(start) for start in record.starts],
             "notes": list(record.notes),
             "wall_seconds": self.wall_seconds,
         }

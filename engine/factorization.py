@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from engine.clustering.search import StartReport
 from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import ParameterError, ShapeError
 
@@ -24,7 +25,7 @@ class FitRecord:
         config: Arguments of `engine.factorize` as plain values, the seed among them.
         source: Content fingerprint of the matrix.
         versions: Versions of the packages that decide the numbers.
-        starts: One entry a start: seeding, cost, steps, seconds.
+        starts: What became of each start, in the order they ran.
         cost_history: Cost of the kept start after each step, Σ w·dist² / Σ w·‖x‖².
         notes: What the user should know, each a full sentence.
     """
@@ -33,7 +34,7 @@ class FitRecord:
     config: dict[str, object]
     source: str
     versions: dict[str, str]
-    starts: tuple[dict[str, object], ...] = ()
+    starts: tuple[StartReport, ...] = ()
     cost_history: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -95,7 +95,7 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
         },
         source=fingerprint_matrix(matrix),
         versions=installed_versions(),
-        starts=tuple(_plain(start) for start in starts),
+        starts=starts,
         cost_history=best.cost_history,
         notes=_notes(starts, best.labels.bincount(minlength=k).tolist()),
     )
@@ -192,10 +192,6 @@ def _check_limits(settings: SearchSettings) -> None:
         raise ParameterError(f"tolerance must be 0 to below 1, got {settings.tolerance:g}")
     if settings.seed < 0:
         raise ParameterError(f"seed must not be negative, got {settings.seed}")
-
-
-def _plain(start: StartReport) -> dict[str, object]:
-    return {**asdict(start), "cost_history": list(start.cost_history)}
 
 
 def _notes(starts: tuple[StartReport, ...], sizes: list[int]) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ import json
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.clustering.search import StartReport
 from engine.coding.packing import bits_for, pack_integers, unpack_integers
 from engine.errors import FormatError, ShapeError
 from engine.factorization import Factorization, FitRecord
@@ -124,7 +125,15 @@ def _record(values: Mapping[str, object]) -> FitRecord:
     known = {item.name for item in fields(FitRecord)}
     if set(values) != known:
         raise FormatError(f"the record should hold {sorted(known)}, it holds {sorted(values)}")
-    plain = dict(values)
-    for name in ("starts", "cost_history", "notes"):
-        plain[name] = tuple(cast("list[object]", plain[name]))
-    return FitRecord(**plain)  # type: ignore[arg-type]
+    starts = cast("list[dict[str, Any]]", values["starts"])
+    return FitRecord(
+        method=str(values["method"]),
+        config=cast("dict[str, object]", values["config"]),
+        source=str(values["source"]),
+        versions=cast("dict[str, str]", values["versions"]),
+        starts=tuple(
+            StartReport(cost_history=tuple(start.pop("cost_history")), **start) for start in starts
+        ),
+        cost_history=tuple(cast("list[float]", values["cost_history"])),
+        notes=tuple(cast("list[str]", values["notes"])),
+    )

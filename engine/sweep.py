@@ -113,14 +113,13 @@ class SweepResult:
         return text.getvalue()
 
     def save(self, path: str | Path) -> None:
-        """Write CSV when the name ends in ``.csv``, JSON otherwise.
+        """Write CSV when the name ends in ``.csv``, all of it when in ``.json``.
 
         Raises:
-            ParameterError: If the folder does not exist.
+            ParameterError: If the name ends otherwise or the folder does not exist.
         """
         path = Path(path)
-        if not path.parent.is_dir():
-            raise ParameterError(f"{path.parent} is not a folder; make it first")
+        check_sweep_target(path)
         if path.suffix == ".csv":
             text = self.to_csv()
         else:
@@ -163,6 +162,19 @@ class SweepResult:
             notes=tuple(values.pop("notes")),
             **{name: value for name, value in values.items() if name != "config"},
         )
+
+
+def check_sweep_target(path: Path) -> None:
+    """Refuse a file that a sweep cannot be written to; call it before long work.
+
+    Raises:
+        ParameterError: If the name ends in neither ``.csv`` nor ``.json``, or its folder is not
+            there.
+    """
+    if path.suffix not in (".csv", ".json"):
+        raise ParameterError(f"a sweep is written to a .csv or .json file, got {path.name!r}")
+    if not path.parent.is_dir():
+        raise ParameterError(f"{path.parent} is not a folder; make it first")
 
 
 def run_sweep(

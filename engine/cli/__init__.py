@@ -1,0 +1,34 @@
+"""The command line: thin over the engine. Results go to stdout, progress and errors to stderr.
+
+Exit codes: 0 done, 2 bad input (one line says what and why), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from engine.cli.commands import group
+from engine.errors import EngineError
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        sys.exit(group.main(prog_name="subspace-atlas", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(f"{error.format_message()} See --help.")
+    except EngineError as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; nothing was written.", err=True)
+        sys.exit(130)
+
+
+def _fail(reason: str) -> None:
+    click.echo(f"error: {' '.join(reason.split())}", err=True)
+    sys.exit(2)

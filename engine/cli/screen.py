@@ -1,0 +1,150 @@
+"""What the command line shows a person: progress bars on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from engine.compression import Compression, PlanFigures
+    from engine.progress import Progress as Step
+    from engine.progress import ProgressCallback
+    from engine.runs import Run
+    from engine.sweep import SweepResult
+
+
+@contextmanager
+def progress_bars() -> Generator[ProgressCallback]:
+    """Give a callback that draws a bar a phase; nothing is drawn where stderr is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[detail]}"),
+    )
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        tasks: dict[str, object] = {}
+
+        def show(step: Step) -> None:
+            if step.phase not in tasks:
+                tasks[step.phase] = bars.add_task(step.phase, detail="")
+            bars.update(
+                tasks[step.phase],  # pyright: ignore[reportArgumentType]
+                completed=step.done,
+                total=step.total,
+                detail=step.detail,
+            )
+
+        yield show
+
+
+def show_compression(name: str, compression: Compression, folder: Path) -> None:
+    """The plan beside the SVD, the starts, and where the run is."""
+    console = Console(highlight=False)
+    ours, svd = compression.figures, compression.svd
+    table = Table(
+        title=f"{name}: {compression.rows:,} × {compression.columns}", title_justify="left"
+    )
+    for heading in ("", "table", "SVD" if ours.k > 1 else "SVD of as many parameters"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    table.add_column(f"{ours.k} subspaces" if ours.k > 1 else "this SVD", justify="right")
+    dense = compression.rows * compression.columns
+    table.add_row("dimension", f"{compression.columns}", *(_dimension(p) for p in (svd, ours)))
+    table.add_row("parameters", f"{dense:,}", *(f"{p.parameters:,}" for p in (svd, ours)))
+    table.add_row(
+        "stored bytes",
+        f"{compression.source_bytes:,}",
+        *(f"{p.stored_bytes:,}" for p in (svd, ours)),
+    )
+    table.add_row("compression rate", "", *(f"{p.rate:.2%}" for p in (svd, ours)))
+    table.add_row("relative error", "", *(f"{p.relative_error:.4f}" for p in (svd, ours)))
+    if ours.neighbours_kept is not None:
+        table.add_row("neighbours kept", "", *(_kept(p) for p in (svd, ours)))
+    console.print(table)
+    if ours.k > 1:
+        console.print(_starts(compression))
+    console.print(compression.verdict)
+    for note in compression.factorization.record.notes:
+        console.print(f"Note: {note}")
+    console.print(f"Run: {folder}", soft_wrap=True)
+
+
+def show_sweep(result: SweepResult, place: Path) -> None:
+    """Mean error of every k at every rate, the least of a rate marked."""
+    from engine.curves import read_curves
+
+    console = Console(highlight=False)
+    curves = read_curves(result.cells)
+    table = Table(title=f"{result.name}: mean relative error", title_justify="left")
+    table.add_column("rate", justify="right")
+    for k in curves:
+        table.add_column("SVD" if k == 1 else f"k = {k}", justify="right")
+    for rate in sorted({cell.asked_rate for cell in result.cells}):
+        found = {k: p.error for k, points in curves.items() for p in points if p.rate == rate}
+        least = min(found.values())
+        table.add_row(f"{rate:g}", *(_cell(found.get(k), least) for k in curves))
+    console.print(table)
+    console.print("* the least at its rate")
+    for note in result.notes:
+        console.print(f"Note: {note}")
+    console.print(f"Written: {place}", soft_wrap=True)
+
+
+def show_record(run: Run) -> None:
+    """What a run folder holds."""
+    console = Console(highlight=False)
+    record = run.record
+    table = Table(title=record.name, title_justify="left", show_header=False)
+    table.add_row("kind", record.kind)
+    table.add_row("made", record.created)
+    table.add_row("source", f"{record.source['spec']} ({record.source['name']})")
+    table.add_row("rows × columns", f"{record.source['rows']:,} × {record.source['columns']:,}")
+    for key in ("parameters", "stored_bytes", "rate", "relative_error", "verdict", "cells"):
+        if key in record.figures:
+            value = record.figures[key]
+            text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+            table.add_row(key.replace("_", " "), value if isinstance(value, str) else text)
+    table.add_row("settings", ", ".join(f"{key}={value}" for key, value in record.config.items()))
+    table.add_row("took", f"{record.wall_seconds:.1f} s")
+    console.print(table)
+
+
+def _starts(compression: Compression) -> Table:
+    table = Table(title="Starts", title_justify="left")
+    for heading in ("seeding", "error", "steps", "settled", "seconds"):
+        table.add_column(heading, justify="left" if heading == "seeding" else "right")
+    starts = compression.factorization.record.starts
+    least = min(start.cost for start in starts)
+    for start in starts:
+        table.add_row(
+            start.seeding,
+            _cell(start.cost, least),
+            str(len(start.cost_history)),
+            "yes" if start.converged else "no",
+            f"{start.wall_seconds:.1f}",
+        )
+    return table
+
+
+def _dimension(plan: PlanFigures) -> str:
+    return f"{max(plan.dimensions)}"
+
+
+def _kept(plan: PlanFigures) -> str:
+    overlap = plan.neighbours_kept
+    return "" if overlap is None else f"{overlap.mean:.1%} ± {overlap.standard_error:.1%}"
+
+
+def _cell(value: float | None, least: float) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}{'*' if value == least else ' '}"

@@ -1,0 +1,52 @@
+"""The tasks the worker can do, by the kind a job names.
+
+A task takes plain values and gives plain values; what is large goes to the run store or the
+library, and the page reads it from there.
+"""
+
+from __future__ import annotations
+
+from engine.compression import CompressionConfig, compress_table
+from engine.jobs.protocol import JsonObject, Task
+from engine.layout import umap_layout
+from engine.library import keep_umap_layout
+from engine.progress import Progress, ProgressCallback
+from engine.recording import record_compression, record_sweep
+from engine.runs import RunStore
+from engine.sources import load_table
+from engine.sweep import SweepConfig, run_sweep
+from engine.table import EmbeddingTable
+
+
+def compress(params: JsonObject, progress: ProgressCallback) -> JsonObject:
+    """Compress ``params["source"]`` by ``params["config"]``; gives the new run's id."""
+    table = _load(params, progress)
+    config = CompressionConfig(**params["config"])
+    compression = compress_table(table, config, progress=progress)
+    return {"run": RunStore().create(*record_compression(table, config, compression)).id}
+
+
+def sweep(params: JsonObject, progress: ProgressCallback) -> JsonObject:
+    """Sweep ``params["source"]`` over the grid ``params["config"]``; gives the new run's id."""
+    table = _load(params, progress)
+    grid = params["config"]
+    config = SweepConfig(
+        rates=tuple(grid["rates"]), ks=tuple(grid["ks"]), seeds=tuple(grid["seeds"])
+    )
+    result = run_sweep(table, config, progress=progress)
+    return {"run": RunStore().create(*record_sweep(table, result)).id}
+
+
+def layout(params: JsonObject, progress: ProgressCallback) -> JsonObject:
+    """Lay ``params["source"]`` out by UMAP and keep it for the next time."""
+    table = _load(params, progress)
+    keep_umap_layout(table.fingerprint, umap_layout(table.matrix, progress=progress))
+    return {"fingerprint": table.fingerprint}
+
+
+def _load(params: JsonObject, progress: ProgressCallback) -> EmbeddingTable:
+    progress(Progress(phase="Reading the table", done=0, total=1))
+    return load_table(**params["source"])
+
+
+TASKS: dict[str, Task] = {"compress": compress, "sweep": sweep, "layout": layout}

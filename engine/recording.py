@@ -1,0 +1,79 @@
+"""Results as runs: what is written down about a compression or a sweep, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from engine.compression import Compression, CompressionConfig
+from engine.provenance import installed_versions
+from engine.records import RunRecord, RunSource
+from engine.sweep import SweepResult
+from engine.table import EmbeddingTable
+
+SWEEP_FILE = "sweep.json"
+
+FileWriter = Callable[[Path], None]
+"""Puts a run's files into the empty folder it is given."""
+
+
+def record_compression(
+    table: EmbeddingTable, config: CompressionConfig, compression: Compression
+) -> tuple[RunRecord, FileWriter]:
+    """A finished compression as a run.
+
+    Args:
+        table: What was compressed.
+        config: The plan.
+        compression: What came of it.
+
+    Returns:
+        The record, and what writes the factorization beside it.
+    """
+    figures = compression.figures
+    size = f"j = {max(figures.dimensions)}"
+    record = RunRecord(
+        kind="compress",
+        name=f"{table.name}, {'SVD' if figures.k == 1 else f'k = {figures.k}'}, {size}",
+        source=_source(table),
+        config=asdict(config),
+        figures=compression.as_dict(),
+        wall_seconds=compression.wall_seconds,
+        versions=installed_versions(),
+    )
+    return record, compression.factorization.save
+
+
+def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord, FileWriter]:
+    """A finished sweep as a run.
+
+    Args:
+        table: What was swept.
+        result: Its cells.
+
+    Returns:
+        The record, and what writes the cells beside it.
+    """
+    record = RunRecord(
+        kind="sweep",
+        name=f"{table.name}, {len(result.cells)} fits",
+        source=_source(table),
+        config=asdict(result.config),
+        figures={"cells": len(result.cells), "notes": list(result.notes)},
+        wall_seconds=sum(cell.wall_seconds for cell in result.cells),
+        versions=installed_versions(),
+    )
+    return record, lambda folder: result.save(folder / SWEEP_FILE)
+
+
+def _source(table: EmbeddingTable) -> RunSource:
+    rows, columns = table.matrix.shape
+    return RunSource(
+        spec=table.spec,
+        name=table.name,
+        fingerprint=table.fingerprint,
+        rows=rows,
+        columns=columns,
+        dtype=table.source_dtype,
+    )

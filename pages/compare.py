@@ -1,0 +1,181 @@
+"""Compare: error against compression rate, k subspaces beside the SVD."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from engine import EmbeddingTable, EngineError
+from engine.curves import RateChoice, choose_by_rate, read_curves
+from engine.sweep import SweepResult
+from pages.parts import charts, inputs, jobs, state
+from pages.parts.state import Source
+
+_KS = (2, 3, 4, 5, 8, 10, 16, 20)
+_DEFAULT_KS = (2, 3, 5, 10)
+_RATE_STEP = 10  # per cent
+
+
+def main() -> None:
+    """Draw the page."""
+    source = inputs.choose_source()
+    st.title("k subspaces against one")
+    if source is None:
+        st.info("Name a model or a file in the sidebar to draw its error curves.")
+        return
+    try:
+        table = state.load_source(source)
+    except EngineError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    _sweep_controls(source, table)
+    done = jobs.outcome("sweep")
+    if done is not None:
+        st.toast("The sweep is done.", icon=":material/check:")
+    try:
+        sweep, origin = state.current_sweep(table)
+    except EngineError as error:
+        st.warning(f"Your last sweep cannot be opened. {error}", icon=":material/warning:")
+        return
+    if sweep is None:
+        st.markdown(
+            f"**{table.name}** has no curves yet. Choose the grid in the sidebar and press "
+            "**Run the sweep**: every k is fitted at every rate, beside the SVD of the same size."
+        )
+        return
+    _show(table, sweep, origin)
+
+
+def _sweep_controls(source: Source, table: EmbeddingTable) -> None:
+    n = len(table.tokens)
+    with st.sidebar:
+        st.subheader("Sweep")
+        ks = st.pills(
+            "Subspaces k",
+            [k for k in _KS if k <= n] or [1],
+            selection_mode="multi",
+            default=[k for k in _DEFAULT_KS if k <= n],
+            key="sweep-ks",
+            help="The SVD, k = 1, is always drawn.",
+        )
+        low, high = st.slider(
+            "Compression rates", 10, 90, (10, 90), _RATE_STEP, format="%d %%", key="sweep-rates"
+        )
+        seeds = st.slider(
+            "Seeds", 1, 5, 3, key="sweep-seeds", help="Fits of each cell; the band is their spread."
+        )
+        rates = [percent / 100 for percent in range(low, high + 1, _RATE_STEP)]
+        count = len(rates) * (1 + len(ks) * seeds)
+        st.caption(f"{count} fits.")
+        if st.button(
+            "Run the sweep",
+            type="primary",
+            width="stretch",
+            disabled=not ks or jobs.is_active("sweep"),
+            icon=":material/play_arrow:",
+        ):
+            grid = {"rates": rates, "ks": sorted(ks), "seeds": list(range(seeds))}
+            jobs.start("sweep", source, {"config": grid})
+
+
+def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
+    st.markdown(
+        f"How much of **{table.name}** is lost at each size. Every method gets the same number of "
+        "stored numbers at a rate; lower is better. Bands span the seeds."
+    )
+    curves = read_curves(sweep.cells)
+    choices = choose_by_rate(curves)
+    st.markdown(f":material/balance: {_where_svd_wins(choices)}")
+    scale = st.segmented_control(
+        "Scale",
+        ["Error", "Against the SVD"],
+        default="Error",
+        required=True,
+        key="scale",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    st.plotly_chart(
+        charts.error_curves(
+            curves,
+            theme=st.context.theme.type or "light",
+            against_svd=scale != "Error",
+            chosen=_chosen(table),
+        ),
+        key="curves",
+        config={"displaylogo": False},
+        alt="Error against compression rate. The same figures are in the table below.",
+    )
+    st.caption(f"From {origin}: {len(sweep.cells)} fits on {sweep.rows:,} × {sweep.columns} rows.")
+    for note in sweep.notes:
+        st.caption(f":material/info: {note}")
+    st.subheader("The best k at each rate")
+    _best_table(choices)
+    st.download_button(
+        "Download every fit as CSV",
+        sweep.to_csv().encode(),
+        f"{sweep.name}-sweep.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _chosen(table: EmbeddingTable) -> tuple[float, float, str] | None:
+    """The plan the Explore page shows, as a point on the curves."""
+    try:
+        view = state.current_view(table)
+    except EngineError:
+        return None  # the Explore page says what is wrong with it
+    if view is None:
+        return None
+    figures = view.figures
+    name = "SVD" if figures["k"] == 1 else f"k = {figures['k']}"
+    return figures["rate"], figures["relative_error"], f"explored: {name}"
+
+
+def _where_svd_wins(choices: tuple[RateChoice, ...]) -> str:
+    if not choices:
+        return "Only the SVD was swept."
+    lost = [choice for choice in choices if choice.losing]
+    if not lost:
+        return "Every k is closer to the table than the SVD at every rate of this sweep."
+    cases = ", ".join(
+        f"{choice.svd.rate:.0%} (k = {', '.join(map(str, choice.losing))})" for choice in lost
+    )
+    return (
+        f"**The SVD wins** at {cases}: there the k bases cost more than they save. "
+        "Everywhere else k subspaces are closer."
+    )
+
+
+def _best_table(choices: tuple[RateChoice, ...]) -> None:
+    frame = pd.DataFrame(
+        {
+            "Rate": [choice.svd.rate for choice in choices],
+            "SVD rank": [choice.svd.j for choice in choices],
+            "SVD error": [choice.svd.error for choice in choices],
+            "Best k": [choice.best.k for choice in choices],
+            "Dimension j": [choice.best.j for choice in choices],
+            "Its error": [choice.best.error for choice in choices],
+            "Against the SVD": [choice.best.svd_ratio - 1 for choice in choices],
+            "Closer": [
+                "SVD" if choice.best.svd_ratio >= 1 else "k subspaces" for choice in choices
+            ],
+        }
+    )
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_config={
+            "Rate": st.column_config.NumberColumn(format="percent"),
+            "SVD error": st.column_config.NumberColumn(format="%.4f"),
+            "Its error": st.column_config.NumberColumn(format="%.4f"),
+            "Against the SVD": st.column_config.NumberColumn(
+                format="percent", help="Negative: the k subspaces lose less than the SVD"
+            ),
+        },
+    )
+
+
+main()

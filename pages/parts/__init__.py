@@ -1,0 +1,1 @@
+"""Pieces the pages share. They may import engine; engine never imports them."""

@@ -1,0 +1,272 @@
+"""Figures from plain arrays; nothing here knows streamlit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from engine.curves import CurvePoint, Curves
+from pages.parts.palette import ACCENT, CONTEXT, SEQUENTIAL, subspace_colour, subspace_symbol
+
+_NAMED_MATCHES = 25  # more labels than that cover each other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MapPoints:
+    """What a map draws.
+
+    Attributes:
+        layout: Shape (m, 2), float32.
+        rows: Row number of each point, shape (m,); fewer than the table's when it is a sample.
+        tokens: One a point.
+        theme: ``"light"`` or ``"dark"``.
+        uirevision: Zoom and pan are kept while this stays the same.
+    """
+
+    layout: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    tokens: Sequence[str]
+    theme: str
+    uirevision: str
+
+
+def subspace_map(points: MapPoints, labels: NDArray[np.int64], k: int) -> go.Figure:
+    """One trace a subspace, so that the legend hides and isolates them.
+
+    Args:
+        points: What to draw.
+        labels: Subspace of each point, shape (m,).
+        k: Number of subspaces.
+
+    Returns:
+        The figure; its trace c holds the points of label c, in order.
+    """
+    figure = go.Figure()
+    for label in range(k):
+        members = np.flatnonzero(labels == label)
+        figure.add_trace(
+            _scatter(
+                points,
+                members,
+                name=f"Subspace {label + 1}",
+                marker={
+                    "color": subspace_colour(label, points.theme),
+                    "symbol": subspace_symbol(label),
+                },
+            )
+        )
+    return _finish_map(figure, points)
+
+
+def value_map(points: MapPoints, values: NDArray[np.float64], title: str) -> go.Figure:
+    """Points coloured by a number.
+
+    Args:
+        points: What to draw.
+        values: One a point, shape (m,).
+        title: Of the colour bar.
+
+    Returns:
+        The figure; its only trace holds the points in order.
+    """
+    low, high = np.quantile(values, [0.01, 0.99])  # a few outliers must not flatten the rest
+    marker = {
+        "color": values.astype(np.float32),
+        "colorscale": SEQUENTIAL,
+        "cmin": float(low),
+        "cmax": float(high) if high > low else float(low) + 1,
+        "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0},
+    }
+    figure = go.Figure(_scatter(points, np.arange(len(points.rows)), name=title, marker=marker))
+    return _finish_map(figure, points).update_layout(showlegend=False)
+
+
+def plain_map(points: MapPoints) -> go.Figure:
+    """Points in one quiet colour, before there is anything to say about them."""
+    marker = {"color": CONTEXT[points.theme]}
+    figure = go.Figure(_scatter(points, np.arange(len(points.rows)), name="Tokens", marker=marker))
+    return _finish_map(figure, points).update_layout(showlegend=False)
+
+
+def add_matches(figure: go.Figure, points: MapPoints, matches: NDArray[np.int64]) -> None:
+    """Ring the points that a search found and let the others step back.
+
+    Args:
+        figure: A map; changed in place.
+        points: What it draws.
+        matches: Positions among the points, shape (q,).
+    """
+    figure.update_traces(marker_opacity=0.15)
+    named = len(matches) <= _NAMED_MATCHES
+    figure.add_trace(
+        go.Scattergl(
+            x=points.layout[matches, 0],
+            y=points.layout[matches, 1],
+            mode="markers+text" if named else "markers",
+            text=[escape(points.tokens[i]) for i in matches],
+            textposition="top center",
+            textfont={"color": ACCENT[points.theme], "size": 12},
+            hovertemplate="<b>%{text}</b><extra>found</extra>",
+            marker={
+                "size": 9,
+                "color": "rgba(0,0,0,0)",
+                "line": {"width": 2, "color": ACCENT[points.theme]},
+            },
+            name="Found",
+            showlegend=False,
+        )
+    )
+
+
+def trace_positions(
+    labels: NDArray[np.int64] | None, count: int, k: int
+) -> list[NDArray[np.int64]]:
+    """Positions of the points of each trace, to turn a selection back into rows."""
+    if labels is None:
+        return [np.arange(count)]
+    return [np.flatnonzero(labels == label) for label in range(k)]
+
+
+def error_curves(
+    curves: Curves, *, theme: str, against_svd: bool, chosen: tuple[float, float, str] | None
+) -> go.Figure:
+    """Error against compression rate: the SVD and one curve a k, spread over seeds as a band.
+
+    Args:
+        curves: Of a sweep.
+        theme: ``"light"`` or ``"dark"``.
+        against_svd: Draw the error over the SVD's at the same asked rate.
+        chosen: Rate, relative error and name of the explored plan, to be marked.
+
+    Returns:
+        The figure.
+    """
+    figure = go.Figure()
+    for index, k in enumerate(k for k in curves if k > 1):
+        _add_curve(figure, curves[k], subspace_colour(index, theme), against_svd)
+    svd = curves.get(1, ())
+    figure.add_trace(
+        go.Scatter(
+            x=[point.rate for point in svd],
+            y=[1.0 if against_svd else point.error for point in svd],
+            name="SVD (k = 1)",
+            mode="lines+markers",
+            line={"color": ACCENT[theme], "dash": "dash", "width": 2},
+            marker={"size": 6},
+            hovertemplate="SVD: %{y:.4f}<extra></extra>",
+        )
+    )
+    if chosen is not None and not against_svd:
+        _add_star(figure, chosen, theme)
+    title = "error over the SVD's" if against_svd else "relative squared error"
+    return figure.update_layout(
+        height=460,
+        hovermode="x unified",
+        margin={"l": 60, "r": 16, "t": 16, "b": 48},
+        legend={"orientation": "h", "y": -0.18, "x": 0},
+        xaxis={"title": "compression rate", "tickformat": ".0%"},
+        yaxis={"title": title, "rangemode": "normal" if against_svd else "tozero"},
+    )
+
+
+def _add_curve(
+    figure: go.Figure, points: Sequence[CurvePoint], colour: str, against_svd: bool
+) -> None:
+    k, rates = points[0].k, [point.rate for point in points]
+    scales = [
+        point.svd_ratio / point.error if against_svd and point.error else 1.0 for point in points
+    ]
+    low, mean, high = (
+        [getattr(point, name) * scale for point, scale in zip(points, scales, strict=True)]
+        for name in ("lowest", "error", "highest")
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=[*rates, *reversed(rates)],
+            y=[*high, *reversed(low)],
+            fill="toself",
+            fillcolor=colour,
+            opacity=0.2,
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+            name=f"k = {k}, spread",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=rates,
+            y=mean,
+            customdata=np.array([low, high]).T,
+            name=f"k = {k}",
+            mode="lines+markers",
+            line={"color": colour, "width": 2},
+            marker={"size": 6},
+            hovertemplate=(
+                f"k = {k}: %{{y:.4f}} (%{{customdata[0]:.4f}} – %{{customdata[1]:.4f}})"
+                "<extra></extra>"
+            ),
+        )
+    )
+
+
+def _add_star(figure: go.Figure, chosen: tuple[float, float, str], theme: str) -> None:
+    rate, error, name = chosen
+    figure.add_trace(
+        go.Scatter(
+            x=[rate],
+            y=[error],
+            name=name,
+            mode="markers",
+            marker={
+                "symbol": "star",
+                "size": 16,
+                "color": "#D55E00",
+                "line": {"width": 1.5, "color": ACCENT[theme]},
+            },
+            hovertemplate=f"{escape(name)}: %{{y:.4f}}<extra></extra>",
+        )
+    )
+
+
+def _scatter(
+    points: MapPoints, members: NDArray[np.int64], *, name: str, marker: dict[str, Any]
+) -> go.Scattergl:
+    size = float(np.clip(700 / np.sqrt(max(1, len(points.rows))), 3, 9))
+    return go.Scattergl(
+        x=points.layout[members, 0],
+        y=points.layout[members, 1],
+        mode="markers",
+        name=name,
+        text=[escape(points.tokens[i]) for i in members],
+        hovertemplate=f"<b>%{{text}}</b><extra>{name}</extra>",
+        marker={"size": size, "opacity": 0.75, "line": {"width": 0}, **marker},
+        unselected={"marker": {"opacity": 0.08}},
+    )
+
+
+def _finish_map(figure: go.Figure, points: MapPoints) -> go.Figure:
+    hidden = {"visible": False, "showgrid": False, "zeroline": False}
+    return figure.update_layout(
+        height=560,
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        xaxis=hidden,
+        yaxis={**hidden, "scaleanchor": "x", "scaleratio": 1},
+        dragmode="lasso",
+        hovermode="closest",
+        uirevision=points.uirevision,
+        legend={
+            "orientation": "h",
+            "y": 0,
+            "yanchor": "top",
+            "x": 0,
+            "itemsizing": "constant",
+            "font": {"size": 13},
+        },
+    )

@@ -1,0 +1,168 @@
+"""The sidebar: which table, which plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from engine import EmbeddingTable, EngineError
+from engine.budget import dimension_for_rate, matching_rank, parameters, rate_for_dimension
+from pages.parts.state import Source, keep_upload
+from pages.parts.wording import short_count
+
+_BUNDLED = "Bundled model"
+_HUB = "Hugging Face model"
+_PATH = "File or folder"
+_UPLOAD = "Upload"
+_LARGEST_K = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanChoice:
+    """What the controls say, and the dimension it comes to.
+
+    Attributes:
+        k: Number of subspaces.
+        j: Dimension of each, or None where the budget has no room.
+        rate: The rate that the dimension comes to.
+        seed: For every random choice.
+        n_init: Number of starts.
+    """
+
+    k: int
+    j: int | None
+    rate: float
+    seed: int
+    n_init: int
+
+    def as_params(self) -> dict[str, object]:
+        """The same as keyword arguments of `engine.compression.CompressionConfig`."""
+        return {
+            "method": "messi" if self.k > 1 else "svd",
+            "k": self.k,
+            "j": self.j,
+            "seed": self.seed,
+            "n_init": self.n_init,
+        }
+
+
+def choose_source() -> Source | None:
+    """Controls for the table; None while there is nothing to load yet."""
+    with st.sidebar:
+        st.subheader("Embedding table")
+        kind = st.selectbox(
+            "Source",
+            [_BUNDLED, _HUB, _PATH, _UPLOAD],
+            key="source",
+            bind="query-params",
+            help="Only the input embedding is read; the model itself is never built.",
+        )
+        if kind == _BUNDLED:
+            st.caption("all-MiniLM-L6-v2, a sentence encoder that comes with the app.")
+            return Source(spec="bundled:minilm")
+        if kind == _UPLOAD:
+            return _uploaded()
+        placeholder = "bert-base-uncased" if kind == _HUB else "/data/vectors.npy"
+        label = "Model id" if kind == _HUB else "Path on this machine"
+        spec = st.text_input(label, key="spec", bind="query-params", placeholder=placeholder)
+        if not spec.strip():
+            return None
+        tensor, tokens = _details(with_tokens=kind == _PATH)
+        return Source(spec=spec.strip(), tensor=tensor, tokens=tokens)
+
+
+def _uploaded() -> Source | None:
+    file = st.file_uploader(
+        "Vectors", type=["npy", "npz", "safetensors", "vec", "txt"], key="upload"
+    )
+    tokens = st.file_uploader(
+        "Tokens, one a line (optional)", type=["txt", "tsv", "tokens"], key="upload-tokens"
+    )
+    if file is None:
+        return None
+    tensor, _ = _details(with_tokens=False)
+    return Source(
+        spec=keep_upload(file.name, file.getvalue()),
+        tensor=tensor,
+        tokens=None if tokens is None else keep_upload(tokens.name, tokens.getvalue()),
+    )
+
+
+def _details(*, with_tokens: bool) -> tuple[str | None, str | None]:
+    with st.expander("Which array, which tokens"):
+        tensor = st.text_input("Name of the array", key="tensor", placeholder="found by itself")
+        tokens = ""
+        if with_tokens:
+            tokens = st.text_input("Tokens file", key="tokens", placeholder="beside the vectors")
+    return tensor.strip() or None, tokens.strip() or None
+
+
+def choose_plan(table: EmbeddingTable) -> PlanChoice:
+    """Controls for k and the size, with what they come to written beneath."""
+    n, d = table.matrix.shape
+    with st.sidebar:
+        st.subheader("Plan")
+        k = st.slider(
+            "Subspaces k",
+            1,
+            max(2, min(_LARGEST_K, n)),
+            min(5, n),
+            key="k",
+            bind="query-params",
+            help="Each row goes to the closest of k subspaces. One subspace is the usual SVD.",
+        )
+        by_rate = (
+            st.segmented_control(
+                "Size by",
+                ["Rate", "Dimension"],
+                default="Rate",
+                required=True,
+                key="by",
+                bind="query-params",
+            )
+            == "Rate"
+        )
+        j, problem = _choose_size(n, d, k, by_rate=by_rate)
+        if j is None:
+            st.error(problem)
+        else:
+            stored = parameters(n, d, k, j)
+            st.caption(
+                f"j = {j}: {short_count(stored)} of {short_count(n * d)} numbers, "
+                f"as many as an SVD of rank {matching_rank(n, d, stored)}."
+            )
+        with st.expander("Starts and seed"):
+            n_init = st.slider(
+                "Starts",
+                1,
+                12,
+                3,
+                key="starts",
+                bind="query-params",
+                help="EM finds a local optimum; more starts find a better one, and take longer.",
+            )
+            seed = st.number_input("Seed", 0, 2**31 - 1, 0, key="seed", bind="query-params")
+    rate = rate_for_dimension(n, d, k, j) if j else 0.0
+    return PlanChoice(k=k, j=j, rate=rate, seed=int(seed), n_init=n_init)
+
+
+def _choose_size(n: int, d: int, k: int, *, by_rate: bool) -> tuple[int | None, str]:
+    if not by_rate:
+        j = st.slider("Dimension j", 1, max(2, d), max(1, d // 2), key="j", bind="query-params")
+        return min(j, d), ""
+    percent = st.slider(
+        "Compression rate",
+        5,
+        95,
+        40,
+        5,
+        format="%d %%",
+        key="rate",
+        bind="query-params",
+        help="Share of the numbers removed: 40 % leaves the layer at 60 % of its size.",
+    )
+    try:
+        return dimension_for_rate(n, d, k, percent / 100), ""
+    except EngineError as error:
+        return None, str(error)

@@ -1,0 +1,23 @@
+"""Colours and symbols of the subspaces: told apart with any kind of colour vision."""
+
+from __future__ import annotations
+
+# Okabe and Ito's set, strongest contrast first; the last stands for their black.
+_HUES = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442")
+_INK = {"light": "#4A4A4A", "dark": "#D8D8D8"}
+_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down")
+
+SEQUENTIAL = "Cividis"  # even steps of lightness, the same to every kind of colour vision
+CONTEXT = {"light": "#9AA0A6", "dark": "#6B7280"}
+ACCENT = {"light": "#111827", "dark": "#FFFFFF"}
+
+
+def subspace_colour(label: int, theme: str) -> str:
+    """Colour of a subspace; it repeats after eight, with another symbol."""
+    colours = (*_HUES, _INK[theme])
+    return colours[label % len(colours)]
+
+
+def subspace_symbol(label: int) -> str:
+    """Symbol of a subspace: the next one each time the colours start over."""
+    return _SYMBOLS[label // (len(_HUES) + 1) % len(_SYMBOLS)]

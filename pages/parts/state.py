@@ -1,0 +1,216 @@
+"""What the pages look at: tables and plans, loaded once for all sessions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+
+from engine import EmbeddingTable, Factorization, RunStore, factorize, load_table, pca_layout
+from engine.library import Starter, find_starter, find_umap_layout
+from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
+from engine.paths import user_data_folder
+from engine.recording import SWEEP_FILE
+from engine.runs import Run
+from engine.sweep import SweepResult
+
+_LARGEST_MAP = 100_000  # points a browser still pans; above, a stated sample is drawn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a table comes from: the arguments of `engine.load_table`."""
+
+    spec: str
+    tensor: str | None = None
+    tokens: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class View:
+    """A plan ready to be drawn.
+
+    Attributes:
+        key: Tells views apart; the run's id where it is a run.
+        table: The rows.
+        factorization: The plan.
+        figures: As `engine.compression.Compression.as_dict`.
+        row_errors: Squared error of each row over its squared length, shape (n,).
+        summaries: One a subspace.
+    """
+
+    key: str
+    table: EmbeddingTable
+    factorization: Factorization
+    figures: dict[str, Any]
+    row_errors: NDArray[np.float64]
+    summaries: tuple[SubspaceSummary, ...]
+
+
+def load_source(source: Source) -> EmbeddingTable:
+    """The table, read once; read again when a file has changed.
+
+    Raises:
+        EngineError: If it cannot be read.
+    """
+    stamps = tuple(_stamp(path) for path in (source.spec, source.tokens) if path)
+    return _load(source, stamps)
+
+
+@st.cache_resource(max_entries=3, show_spinner="Reading the table …")
+def _load(source: Source, stamps: tuple[float, ...]) -> EmbeddingTable:
+    return load_table(source.spec, tensor=source.tensor, tokens=source.tokens)
+
+
+def _stamp(path: str) -> float:
+    try:
+        return Path(path).stat().st_mtime
+    except OSError:
+        return 0.0  # not a file: a bundled model or an id
+
+
+def run_store() -> RunStore:
+    """The user's runs."""
+    return RunStore()
+
+
+def starter(table: EmbeddingTable) -> Starter | None:
+    """What ships ready-made for this table."""
+    return _starter(table.fingerprint)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _starter(fingerprint: str) -> Starter | None:
+    return find_starter(fingerprint)
+
+
+def current_view(table: EmbeddingTable) -> View | None:
+    """The plan to look at: the run chosen last for this table, else what ships with it.
+
+    Raises:
+        EngineError: If the chosen run cannot be read.
+    """
+    run_id = st.session_state.get("run") or st.query_params.get("run")
+    if run_id:
+        run = run_store().load(run_id)
+        if run.record.source["fingerprint"] == table.fingerprint:
+            return _run_view(run_id, table)
+    shipped = starter(table)
+    return _starter_view(table) if shipped is not None else None
+
+
+def choose_run(run_id: str | None) -> None:
+    """Look at this run from now on, in this session and in its link."""
+    st.session_state["run"] = run_id
+    if run_id:
+        st.query_params["run"] = run_id
+    else:
+        st.query_params.pop("run", None)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the run …")
+def _run_view(run_id: str, _table: EmbeddingTable) -> View:
+    run = run_store().load(run_id)
+    return _view(run_id, _table, Factorization.load(run.folder), run.record.figures)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Opening the bundled plan …")
+def _starter_view(_table: EmbeddingTable) -> View:
+    shipped = starter(_table)
+    assert shipped is not None
+    config = shipped.config
+    factorization = factorize(
+        _table.matrix,
+        k=int(str(config["k"])),
+        rate=float(str(config["rate"])),
+        labels=shipped.labels,
+        n_init=0,
+        max_iterations=1,  # the labels are those of a settled fit: one refit finds its bases again
+    )
+    return _view("starter", _table, factorization, shipped.figures)
+
+
+def _view(
+    key: str, table: EmbeddingTable, factorization: Factorization, figures: dict[str, Any]
+) -> View:
+    residuals = factorization.squared_residuals(table.matrix)
+    return View(
+        key=key,
+        table=table,
+        factorization=factorization,
+        figures=figures,
+        row_errors=relative_row_errors(residuals, table.matrix).numpy(),
+        summaries=summarise_subspaces(factorization, table.matrix),
+    )
+
+
+def current_sweep(table: EmbeddingTable) -> tuple[SweepResult | None, str]:
+    """The newest sweep of this table, and where it comes from, in words."""
+    for run in run_store().list().runs:
+        if run.record.kind == "sweep" and run.record.source["fingerprint"] == table.fingerprint:
+            return _run_sweep(run.id), f"your sweep of {run.record.created[:16].replace('T', ' ')}"
+    shipped = starter(table)
+    return (None, "") if shipped is None else (shipped.sweep, "the sweep that ships with the app")
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _run_sweep(run_id: str) -> SweepResult:
+    return SweepResult.load(run_store().load(run_id).folder / SWEEP_FILE)
+
+
+def runs_of(table: EmbeddingTable) -> tuple[Run, ...]:
+    """Compressions of this table, newest first."""
+    return tuple(
+        run
+        for run in run_store().list().runs
+        if run.record.kind == "compress" and run.record.source["fingerprint"] == table.fingerprint
+    )
+
+
+def row_norms(table: EmbeddingTable) -> NDArray[np.float64]:
+    """‖x‖ of each row, shape (n,)."""
+    return torch.linalg.vector_norm(table.matrix, dim=1).double().numpy()
+
+
+def drawn_rows(table: EmbeddingTable) -> NDArray[np.int64]:
+    """Rows that a map draws: all of them, or an even sample above what a browser can pan."""
+    n = len(table.tokens)
+    return (
+        np.arange(n) if n <= _LARGEST_MAP else np.linspace(0, n - 1, _LARGEST_MAP).astype(np.int64)
+    )
+
+
+@st.cache_resource(max_entries=4, show_spinner="Projecting the rows …")
+def _pca(fingerprint: str, _table: EmbeddingTable) -> NDArray[np.float32]:
+    return pca_layout(_table.matrix).numpy()
+
+
+def layout(table: EmbeddingTable, kind: str) -> NDArray[np.float32] | None:
+    """Coordinates on the page, shape (n, 2); None where UMAP has not been computed yet."""
+    if kind == "PCA":
+        return _pca(table.fingerprint, table)
+    shipped = starter(table)
+    found = find_umap_layout(table.fingerprint) if shipped is None else shipped.layout
+    return None if found is None else found.numpy()
+
+
+def keep_upload(name: str, content: bytes) -> str:
+    """Write an upload where the worker process can read it; the same content, the same file.
+
+    Returns:
+        Its path.
+    """
+    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+    path = user_data_folder() / "uploads" / digest / Path(name).name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.part")
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    return str(path)

@@ -1,0 +1,25 @@
+"""Figures as a person reads them."""
+
+from __future__ import annotations
+
+
+def short_count(value: float) -> str:
+    """A count with three digits: 7.01 M."""
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
+        if value >= limit:
+            return f"{value / (1e3 if limit == 1e4 else limit):.3g}{unit}"
+    return f"{value:,.0f}"
+
+
+def short_bytes(value: float) -> str:
+    """Bytes in powers of ten: 28.0 MB."""
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= limit:
+            return f"{value / limit:.1f} {unit}"
+    return f"{value:.0f} bytes"
+
+
+def duration(seconds: float) -> str:
+    """A length of time: 42 s, 3 min 20 s."""
+    whole = max(0, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
