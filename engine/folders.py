@@ -6,6 +6,7 @@ when everything is on the disk. What a killed process left is swept by the next 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -106,5 +107,9 @@ def _flush(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        # Some network file systems cannot flush folders; a file must be flushed.
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(handle)

@@ -202,7 +202,8 @@ def read_run(folder: Path) -> Run:
         raise FormatError(f"{path} could not be read: {error}") from error
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
-    return Run(id=folder.resolve().name, folder=folder, record=record)
+    # Not resolved: a run that is a link goes by the link's name, which `load` takes.
+    return Run(id=folder.absolute().name, folder=folder, record=record)
 
 
 def check_run_target(folder: Path, *, overwrite: bool = False) -> None:
@@ -216,13 +217,16 @@ def check_run_target(folder: Path, *, overwrite: bool = False) -> None:
             the working directory, the home directory and what contains them.
 
     Raises:
-        ParameterError: If the place is taken.
+        ParameterError: If the place is taken or cannot be written to.
     """
     folder = Path(folder).resolve()
-    if not folder.exists():
+    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise ParameterError(
+            f"{nearest} is no folder you may write to; a run needs one, choose another place"
+        )
+    if nearest != folder:
         return
-    if not folder.is_dir():
-        raise ParameterError(f"{folder} is a file; a run needs a folder, choose another name")
     for here in (Path.cwd(), Path.home().resolve()):
         if folder == here or folder in here.parents:
             raise ParameterError(
@@ -259,15 +263,15 @@ def write_run(
         ParameterError: If the place is taken.
         EngineError: If the disk refuses (full, read-only, no permission).
     """
-    folder = Path(folder).resolve()
+    folder = Path(folder)
+    check_run_target(folder, overwrite=overwrite)
 
     def write_all(temporary: Path) -> None:
         write(temporary)
         (temporary / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
 
     try:
-        check_run_target(folder, overwrite=overwrite)
-        write_folder(folder, write_all)
+        write_folder(folder.resolve(), write_all)  # a link stays, what it points at is replaced
     except OSError as error:
         raise EngineError(
             f"could not write the run to {folder}: {error}; "

@@ -50,6 +50,7 @@ class WorkerProcess:
         self._on_message = on_message
         self._on_end = on_end
         self._tail = b""
+        self._fault = ""
         self._process = subprocess.Popen(
             # -P: a file torch.py in the working directory must not be imported; -u: what is
             # printed just before a crash still gets out.
@@ -118,6 +119,8 @@ class WorkerProcess:
 
     def why_it_ended(self) -> str:
         """The reason of an end we did not ask for, written for the user."""
+        if self._fault:
+            return f"The worker process was stopped: {self._fault}. Run the job again"
         if self.returncode == -9:  # SIGKILL, a name that Windows does not have
             held = f"; it needed at least {self.peak_bytes / 1e6:,.0f} MB"
             return (
@@ -142,7 +145,7 @@ class WorkerProcess:
                 try:
                     message = decode(line)
                 except FormatError as error:
-                    self._tail += f"\n{error}".encode()
+                    self._fault = str(error)
                     self._process.kill()
                     return
                 self._on_message(self, message)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -101,6 +102,14 @@ def chatty(params: JsonObject, report: ProgressCallback) -> JsonObject:
     return {"read": sys.stdin.read()}
 
 
+def garble(params: JsonObject, report: ProgressCallback) -> JsonObject:
+    """Write into every descriptor there is, the worker's own pipe included."""
+    for descriptor in range(3, 20):
+        with suppress(OSError):
+            os.write(descriptor, b"garbage\n")
+    return deaf(params, report)
+
+
 def quick_warm(params: JsonObject, report: ProgressCallback) -> JsonObject:
     with Path(os.environ["WARM_LOG"]).open("a") as log:
         log.write(f"{os.getpid()}\n")
@@ -140,6 +149,7 @@ TASKS: dict[str, Task] = {
         torch_out_of_memory,
         not_json,
         chatty,
+        garble,
     )
 }
 QUICK_WARM = TASKS | {"warm": quick_warm}

@@ -252,6 +252,13 @@ def test_crash_inside_a_library_names_signal_and_last_words(queue: JobQueue) -> 
     assert end(queue, queue.submit("echo", {})).state == "done"
 
 
+def test_pipe_that_is_written_into_fails_the_job_and_no_other(queue: JobQueue) -> None:
+    status = end(queue, queue.submit("garble", {}))
+    assert status.error is not None
+    assert "expected a message between the app and its worker, got b'garbage" in status.error
+    assert end(queue, queue.submit("echo", {})).state == "done"
+
+
 def test_worker_that_cannot_start_fails_each_job_with_its_last_words() -> None:
     with JobQueue("no.such.module:TASKS") as queue:
         for job_id in [queue.submit("echo", {}) for _ in range(2)]:
