@@ -60,5 +60,5 @@ def test_peak_memory_of_a_fit_is_a_few_chunks(seeding: str, weighting: str) -> N
     )
     assert done.returncode == 0, done.stderr
     # Allowed: a dozen vectors of n numbers (labels, norms, residuals and their orders: 1.6 MB
-    # each) and a few chunks (1 MB each). Measured 10 to 14 MB; one copy of the rows would be 51.
+    # each) and a few chunks (1 MB each). Measured 8 to 13 MB; one copy of the rows would be 51.
     assert float(done.stdout) < MATRIX_MB / 2

@@ -1,0 +1,1 @@
+"""What is measured by hand, on a quiet machine; never part of the test run."""
