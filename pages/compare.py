@@ -76,6 +76,7 @@ def _sweep_controls(source: Source, table: EmbeddingTable) -> None:
         ):
             grid = {"rates": rates, "ks": sorted(ks), "seeds": list(range(seeds))}
             jobs.start("sweep", source, {"config": grid})
+            st.rerun()  # the button then shows that it is busy
 
 
 def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:

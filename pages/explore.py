@@ -42,6 +42,7 @@ def main() -> None:
         )
     if pressed:
         jobs.start("compress", source, {"config": plan.as_params()})
+        st.rerun()  # the button then shows that it is busy
     done = jobs.outcome("compress")
     if done is not None:
         state.choose_run(done["run"])
@@ -217,7 +218,7 @@ def _map(
         figure = charts.plain_map(points)
     elif colouring == "Subspace":
         labels = view.factorization.labels.numpy()[rows]
-        figure = charts.subspace_map(points, labels, view.factorization.k)
+        figure = charts.subspace_map(points, labels, state.subspace_names(view))
     elif colouring == "Error":
         figure = charts.value_map(points, view.row_errors[rows], "error of the row")
     else:

@@ -49,7 +49,7 @@ def progress_bars() -> Generator[ProgressCallback]:
 
 def show_compression(name: str, compression: Compression, folder: Path) -> None:
     """The plan beside the SVD, the starts, and where the run is."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     ours, svd = compression.figures, compression.svd
     table = Table(
         title=f"{name}: {compression.rows:,} × {compression.columns}", title_justify="left"
@@ -82,7 +82,7 @@ def show_sweep(result: SweepResult, place: Path) -> None:
     """Mean error of every k at every rate, the least of a rate marked."""
     from engine.curves import read_curves
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     curves = read_curves(result.cells)
     table = Table(title=f"{result.name}: mean relative error", title_justify="left")
     table.add_column("rate", justify="right")
@@ -101,7 +101,7 @@ def show_sweep(result: SweepResult, place: Path) -> None:
 
 def show_record(run: Run) -> None:
     """What a run folder holds."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     record = run.record
     table = Table(title=record.name, title_justify="left", show_header=False)
     table.add_row("kind", record.kind)
@@ -110,9 +110,7 @@ def show_record(run: Run) -> None:
     table.add_row("rows × columns", f"{record.source['rows']:,} × {record.source['columns']:,}")
     for key in ("parameters", "stored_bytes", "rate", "relative_error", "verdict", "cells"):
         if key in record.figures:
-            value = record.figures[key]
-            text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-            table.add_row(key.replace("_", " "), value if isinstance(value, str) else text)
+            table.add_row(key.replace("_", " "), _figure(record.figures[key]))
     table.add_row("settings", ", ".join(f"{key}={value}" for key, value in record.config.items()))
     table.add_row("took", f"{record.wall_seconds:.1f} s")
     console.print(table)
@@ -133,6 +131,12 @@ def _starts(compression: Compression) -> Table:
             f"{start.wall_seconds:.1f}",
         )
     return table
+
+
+def _figure(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _dimension(plan: PlanFigures) -> str:

@@ -36,25 +36,25 @@ class MapPoints:
     uirevision: str
 
 
-def subspace_map(points: MapPoints, labels: NDArray[np.int64], k: int) -> go.Figure:
+def subspace_map(points: MapPoints, labels: NDArray[np.int64], names: Sequence[str]) -> go.Figure:
     """One trace a subspace, so that the legend hides and isolates them.
 
     Args:
         points: What to draw.
         labels: Subspace of each point, shape (m,).
-        k: Number of subspaces.
+        names: One a subspace, for the legend.
 
     Returns:
         The figure; its trace c holds the points of label c, in order.
     """
     figure = go.Figure()
-    for label in range(k):
+    for label, name in enumerate(names):
         members = np.flatnonzero(labels == label)
         figure.add_trace(
             _scatter(
                 points,
                 members,
-                name=f"Subspace {label + 1}",
+                name=name,
                 marker={
                     "color": subspace_colour(label, points.theme),
                     "symbol": subspace_symbol(label),
@@ -243,9 +243,9 @@ def _scatter(
         x=points.layout[members, 0],
         y=points.layout[members, 1],
         mode="markers",
-        name=name,
+        name=escape(name),
         text=[escape(points.tokens[i]) for i in members],
-        hovertemplate=f"<b>%{{text}}</b><extra>{name}</extra>",
+        hovertemplate=f"<b>%{{text}}</b><extra>{escape(name)}</extra>",
         marker={"size": size, "opacity": 0.75, "line": {"width": 0}, **marker},
         unselected={"marker": {"opacity": 0.08}},
     )

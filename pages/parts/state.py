@@ -173,6 +173,14 @@ def runs_of(table: EmbeddingTable) -> tuple[Run, ...]:
     )
 
 
+def subspace_names(view: View) -> list[str]:
+    """What a legend calls each subspace: its number and its most typical tokens."""
+    return [
+        f"{item.label + 1} · {' '.join(view.table.tokens[i] for i in item.typical_rows[:3])}"
+        for item in view.summaries
+    ]
+
+
 def row_norms(table: EmbeddingTable) -> NDArray[np.float64]:
     """‖x‖ of each row, shape (n,)."""
     return torch.linalg.vector_norm(table.matrix, dim=1).double().numpy()
