@@ -14,8 +14,8 @@ from tests.browser.server import Server, free_port, serve
 from tests.wheel_install import WheelInstall
 
 BUNDLED_ROWS = 30_522
-# The promise is 15 s from the start of the process on an idle machine. A machine shared by four test
-# runs has taken 30; numba, which the map must never wait for, takes above 100 the first time.
+# The promise is 15 s from the start of the process on an idle machine. A machine shared by four
+# test runs has taken 30; numba, which the map must never wait for, takes above 100 at first.
 START_TO_MAP_SECONDS = 60
 
 
