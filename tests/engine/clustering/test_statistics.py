@@ -47,12 +47,13 @@ def test_sums_are_those_of_the_definition(problem: Problem) -> None:
     torch.testing.assert_close(sums.energies(), traces)
 
 
-@given(problems())
+@given(problems(), st.sampled_from([1, 2, 16]))
 @settings(max_examples=50, deadline=None)
-def test_chunked_is_whole(problem: Problem) -> None:
+def test_chunked_is_whole(problem: Problem, sorted_chunks: int) -> None:
     whole = counted(problem)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "CHUNK_ROWS", SMALL_CHUNK)
+        patch.setattr(statistics, "_SORTED_CHUNKS", sorted_chunks)
         chunked = counted(problem)
     assert_same(chunked, whole, problem)
 
