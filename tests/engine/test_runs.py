@@ -305,6 +305,27 @@ def test_older_run_stays_when_the_new_one_is_cancelled(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [older.folder]
 
 
+def test_older_run_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = write_run(tmp_path / "out", make_record(name="first"), write_arrays)
+    rename, failed = Path.rename, False
+
+    def fail_once(source: Path, target: Path) -> Path:
+        nonlocal failed
+        if target == older.folder and not failed:
+            failed = True
+            raise OSError(5, "Input/output error")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(EngineError, match="could not write the run"):
+        write_run(tmp_path / "out", make_record(name="second"), write_nothing)
+    assert failed
+    assert read_run(tmp_path / "out") == older
+    assert list(tmp_path.iterdir()) == [older.folder]
+
+
 def test_folder_of_something_else_is_kept_unless_told(tmp_path: Path) -> None:
     target = tmp_path / "thesis"
     target.mkdir()

@@ -272,7 +272,9 @@ def test_worker_that_cannot_start_fails_each_job_with_its_last_words() -> None:
 def test_interpreter_that_is_not_there_fails_each_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with JobQueue(TASKS) as queue:
-        for job_id in [queue.submit("echo", {}) for _ in range(2)]:
+        with queue._changed:  # both are there before the queue looks at the first
+            ids = [queue.submit("echo", {}) for _ in range(2)]
+        for job_id in ids:
             error = end(queue, job_id).error
             assert error is not None
             assert "could not start: [Errno 2] No such file or directory" in error
@@ -379,9 +381,12 @@ def test_warming_that_kills_the_worker_is_not_tried_again(
 ) -> None:
     with JobQueue("tests.engine.jobs.registry:KILLED_WARM", warm=True) as queue:
         until(lambda: len(warm_log()) == 1)
-        worker_of(queue)
-        worker_of(queue)
+        pids: set[int] = set()
+        for _ in range(5):
+            pids.add(worker_of(queue))
+            time.sleep(0.05)  # idle long enough for warming to begin, if it were to
         assert len(warm_log()) == 1
+        assert len(pids) == 1
 
 
 # Ending

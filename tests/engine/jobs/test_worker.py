@@ -88,6 +88,13 @@ def test_flood_of_progress_is_thinned_but_begins_and_ends(talk: Talk) -> None:
     assert len(reports) < 2_000
 
 
+def test_last_report_of_work_that_ends_early_is_not_lost(talk: Talk) -> None:
+    *_, last, result = talk.run("early")
+    assert isinstance(last, Report)
+    assert last.done == 7
+    assert isinstance(result, Result)
+
+
 def test_print_and_input_do_not_touch_the_protocol(talk: Talk) -> None:
     assert talk.run("chatty") == [Result(job_id=str(talk.jobs), value={"read": ""})]
 
