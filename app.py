@@ -6,10 +6,11 @@ from pathlib import Path
 
 import streamlit as st
 
-_LOGO = Path(__file__).parent / "assets" / "brand" / "logo.svg"
+_BRAND = Path(__file__).parent / "assets" / "brand"
+_MARK = str(_BRAND / "mark.svg")
 
-st.set_page_config(page_title="Subspace Atlas", page_icon=":material/explore:", layout="wide")
-st.logo(str(_LOGO), size="large")
+st.set_page_config(page_title="Subspace Atlas", page_icon=_MARK, layout="wide")
+st.logo(str(_BRAND / "logo.svg"), size="large", icon_image=_MARK)
 st.navigation(
     [
         st.Page("pages/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),
