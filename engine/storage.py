@@ -131,9 +131,12 @@ def _record(values: Mapping[str, object]) -> FitRecord:
         config=cast("dict[str, object]", values["config"]),
         source=str(values["source"]),
         versions=cast("dict[str, str]", values["versions"]),
-        starts=tuple(
-            StartReport(cost_history=tuple(start.pop("cost_history")), **start) for start in starts
-        ),
+        starts=tuple(_start(start) for start in starts),
         cost_history=tuple(cast("list[float]", values["cost_history"])),
         notes=tuple(cast("list[str]", values["notes"])),
     )
+
+
+def _start(values: dict[str, Any]) -> StartReport:
+    plain: dict[str, Any] = values | {"cost_history": tuple(values["cost_history"])}
+    return StartReport(**plain)

@@ -1,8 +1,9 @@
 """How far two computations of the same number may lie apart, by dtype: the one table.
 
 Scatter matrices square the rows, so an energy comes out right to a few rounding units of the whole
-energy, not of itself: costs and residuals are compared relative to ‖A‖². The factors are the worst
-seen over some thousand random problems (about 10 units), with a reserve of about 5.
+energy, not of itself: costs and residuals are compared relative to ‖A‖². Worst seen over 3,000
+random problems of the kinds in `tests.engine.problems`, five steps each: 7 units for an energy, 14
+for a frame; the bounds leave a factor of about 6.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ class Tolerance:
     """Bounds for one dtype.
 
     Attributes:
-        energy: Sums of squares, relative to the whole energy: 50 rounding units.
-        unit: Entries of an orthonormal frame times its transpose; eigh is good to d units.
+        energy: Sums of squares, relative to the whole energy: about 50 rounding units.
+        unit: Entries of an orthonormal frame times its transpose; about 90 units.
         spectral: Projectors and reconstructions, where the subspaces are well apart: a perturbation
             of the scatter by a few units turns a subspace by units / gap, gap ≥ 1/100 here.
     """
@@ -30,6 +31,6 @@ class Tolerance:
 
 TOLERANCES = {
     torch.float32: Tolerance(energy=6e-6, unit=1e-5, spectral=1e-3),
-    torch.float64: Tolerance(energy=1e-14, unit=1e-13, spectral=1e-11),
+    torch.float64: Tolerance(energy=1e-14, unit=2e-14, spectral=1e-11),
 }
 """float32's rounding unit is 1.2e-7, float64's 2.2e-16."""

@@ -163,6 +163,12 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "missing key": (drop_header("rows"), r"should hold \[.*'rows'.* it holds"),
     "unknown key in the fit's record": (change_record(color="red"), "the record should hold"),
     "no list of notes": (change_record(notes=None), "is damaged: 'NoneType'"),
+    "starts are numbers": (change_record(starts=[1, 2]), "is damaged: 'int'"),
+    "a start says too much": (
+        change_record(starts=[{"cost_history": [], "color": "red"}]),
+        "is damaged: .*'color'",
+    ),
+    "a start says too little": (change_record(starts=[{"cost": 1}]), "'cost_history' is missing"),
     "the fit's record is a number": (change_header(record=3), "is damaged: 'int'"),
     "other width": (change_header(columns=8), "json and factorization.safetensors disagree"),
     "fewer rows": (change_header(rows=60), "60 numbers of 2 bits need 15 bytes, got 16"),
