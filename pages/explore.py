@@ -17,6 +17,7 @@ from pages.parts.state import Source, View
 from pages.parts.wording import short_bytes, short_count
 
 _COLOURINGS = ("Subspace", "Error", "Norm")
+_TABLE_ROWS = 11  # that fit beside the map without scrolling
 _SHOWN_TOKENS = 5000  # rows a table sends to the browser; the download holds all
 
 
@@ -54,6 +55,7 @@ def main() -> None:
         view = state.current_view(table)
     _headline(table, view)
     _explore(source, table, view)
+    jobs.job_queue()  # made last, so that its imports do not delay the first map
 
 
 def _invite() -> None:
@@ -95,7 +97,7 @@ def _metrics(figures: dict[str, Any]) -> None:
     size.metric(
         "Numbers stored",
         short_count(figures["parameters"]),
-        f"{-figures['rate']:+.1%} of {short_count(figures['parameters_before'])}",
+        f"{figures['rate']:.1%} fewer than {short_count(figures['parameters_before'])}",
         delta_color="off",
         delta_arrow="off",
         border=True,
@@ -269,7 +271,7 @@ def _token_table(
     st.dataframe(
         frame[:_SHOWN_TOKENS],
         hide_index=True,
-        height=430,
+        height=430 if len(frame) > _TABLE_ROWS else "auto",
         column_config={
             "Error": st.column_config.NumberColumn(format="percent", help="Of this row's energy"),
             "Norm": st.column_config.NumberColumn(format="%.3f", help="Length of the row"),
