@@ -42,7 +42,7 @@ def direction_kmeans(points: Tensor, k: int, seed: int) -> Tensor:
 
     generator = torch.Generator().manual_seed(seed)
     mean = points.mean(dim=0)
-    sample = torch.randperm(len(points), generator=generator)[:_SAMPLE_ROWS].sort().values
+    sample = torch.randperm(len(points), generator=generator)[: max(_SAMPLE_ROWS, k)].sort().values
     kmeans = KMeans(
         k,
         n_init=1,  # pyright: ignore[reportArgumentType] - its stub knows only "auto"

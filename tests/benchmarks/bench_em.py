@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shlex
 import sys
 import time
@@ -34,6 +33,7 @@ from engine.clustering.statistics import ScatterStatistics
 from engine.clustering.subspaces import principal_subspaces
 from engine.provenance import installed_versions
 from tests.benchmarks.em_textbook import textbook_steps
+from tests.benchmarks.machine import cpu_model
 
 K, J = 5, 216  # j of rate 0.4
 PEAK_SIZE, PEAK_REPEATS = 4096, 5
@@ -191,16 +191,6 @@ def summarise(points: Tensor, measured: Measurements, options: argparse.Namespac
             "textbook": [asdict(start) for start in measured.textbook],
         },
     }
-
-
-def cpu_model() -> str:
-    """The processor's own name where the system tells it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def markdown(summary: dict) -> str:
