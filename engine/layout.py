@@ -32,6 +32,20 @@ class UmapSettings:
     epochs: int = 100
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Check what UMAP would refuse in words of its own.
+
+        Raises:
+            ParameterError: If a setting is out of range.
+        """
+        if self.neighbours < 2 or self.epochs < 1 or not 0 <= self.min_dist <= 1:
+            raise ParameterError(
+                f"UMAP needs neighbours >= 2, epochs >= 1 and 0 <= min_dist <= 1, got "
+                f"{self.neighbours}, {self.epochs} and {self.min_dist:g}"
+            )
+        if not 0 <= self.seed < 2**32:
+            raise ParameterError(f"UMAP needs a seed of 0 to {2**32 - 1:,}, got {self.seed:,}")
+
 
 def pca_layout(matrix: Tensor, dimensions: int = 2) -> Tensor:
     """Coordinates along the directions of greatest variance.
@@ -76,7 +90,8 @@ def umap_layout(
             before the first epoch cannot be interrupted from inside.
 
     Returns:
-        Shape (n, 2), float32. The same seed gives the same layout on one machine.
+        Shape (n, 2), float32. The same seed gives the same layout on one machine. Rows that are
+        all equal come out as one point.
 
     Raises:
         ParameterError: If there are too few rows for a neighbourhood.
@@ -87,7 +102,10 @@ def umap_layout(
     if len(matrix) < 5:
         raise ParameterError(f"a UMAP layout needs at least 5 rows, got {len(matrix)}; use PCA")
     progress(Progress(phase="Reducing to principal components", done=0, total=1))
-    reduced = pca_layout(matrix, min(_PCA_WIDTH, matrix.shape[1]))
+    width = max(2, min(_PCA_WIDTH, matrix.shape[1]))  # UMAP starts from two columns
+    reduced = pca_layout(matrix, width)
+    if not bool(reduced.any()):
+        return reduced[:, :2]  # UMAP would divide by their spread, which is 0
     progress(Progress(phase="Loading UMAP and finding neighbours", done=0, total=1))
     from umap import UMAP
 

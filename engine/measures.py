@@ -12,6 +12,10 @@ from engine.errors import ParameterError
 from engine.factorization import Factorization
 from engine.progress import Progress, ProgressCallback, ignore_progress
 
+# A relative error of squared float32 rounding (1e-14 for one entry) is that of an exact fit; which
+# of two such errors is smaller means nothing.
+EXACT_ERROR = 1e-10
+
 _QUERY_BLOCK = 256  # 256 × n scores at once: 31 MB at 30,522 rows
 
 
@@ -94,7 +98,7 @@ def summarise_subspaces(
                 label=label,
                 rows=len(members),
                 dimension=dimension,
-                energy_kept=1 - lost / energy if energy > 0 else 0.0,
+                energy_kept=max(0.0, 1 - lost / energy) if energy > 0 else 0.0,
                 error_share=lost / error,
                 typical_rows=_typical_rows(matrix, members, typical),
             )
@@ -104,7 +108,7 @@ def summarise_subspaces(
 
 def sample_rows(n: int, count: int, seed: int) -> Tensor:
     """Row numbers drawn without repetition, ascending; all of them when ``count`` ≥ n."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed % 2**63)  # what the generator can hold
     return torch.randperm(n, generator=generator)[:count].sort().values
 
 
