@@ -14,7 +14,7 @@ DEV := .venv/.dev-installed
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip install
 
 .DEFAULT_GOAL := help
-.PHONY: help app test lint types unit browser browser-deps bench assets wheel clean
+.PHONY: help app test lint types unit browser browser-deps bench assets screenshots wheel clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.* ## /\1:/p' Makefile | awk -F: '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ bench: $(DEV) ## list the benchmarks
 
 assets: $(DEV) ## make anew what assets/ ships for the bundled model
 	$(BIN)/python assets/build.py
+
+screenshots: $(DEV) ## take the README's pictures of the app anew
+	$(BIN)/python -m assets.screenshots
 
 wheel: $(DEV) ## build dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation

@@ -93,8 +93,8 @@ def _headline(table: EmbeddingTable, view: View | None) -> None:
 
 def _metrics(figures: dict[str, Any]) -> None:
     svd = figures["svd"]
-    size, stored, error, kept = st.columns(4)
-    size.metric(
+    row = st.container(horizontal=True, key="figures")  # two by two where it is narrow
+    row.metric(
         "Numbers stored",
         short_count(figures["parameters"]),
         f"{figures['rate']:.1%} fewer than {short_count(figures['parameters_before'])}",
@@ -103,7 +103,7 @@ def _metrics(figures: dict[str, Any]) -> None:
         border=True,
         help="Coordinates of every row and the bases; the layer as it was held the second figure.",
     )
-    stored.metric(
+    row.metric(
         "Bytes stored",
         short_bytes(figures["stored_bytes"]),
         f"was {short_bytes(figures['source_bytes'])}",
@@ -112,7 +112,7 @@ def _metrics(figures: dict[str, Any]) -> None:
         border=True,
         help="Everything a file needs in float32, each row's subspace number included.",
     )
-    error.metric(
+    row.metric(
         "Error",
         f"{figures['relative_error']:.2%}",
         f"SVD {svd['relative_error']:.2%}",
@@ -124,7 +124,7 @@ def _metrics(figures: dict[str, Any]) -> None:
     )
     ours, theirs = figures["neighbours_kept"], svd["neighbours_kept"]
     if ours is not None and theirs is not None:
-        kept.metric(
+        row.metric(
             "Neighbours kept",
             f"{ours['mean']:.1%}",
             f"SVD {theirs['mean']:.1%}",
@@ -139,18 +139,18 @@ def _metrics(figures: dict[str, Any]) -> None:
 
 @st.fragment
 def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
-    bar = st.columns([1.1, 1.3, 2.2], vertical_alignment="bottom")
-    kind = bar[0].segmented_control(
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    kind = bar.segmented_control(
         "Map", ["UMAP", "PCA"], default="UMAP", required=True, key="map", bind="query-params"
     )
-    colouring = bar[1].segmented_control(
+    colouring = bar.segmented_control(
         "Colour",
         _COLOURINGS if view else _COLOURINGS[-1:],
         default="Subspace" if view else "Norm",
         required=True,
         key="colour" if view else "plain-colour",
     )
-    query = bar[2].text_input(
+    query = bar.text_input(
         "Find a token",
         key="find",
         placeholder="part of a token, such as “berlin” or “##ing”",

@@ -1,0 +1,43 @@
+"""Take the README's pictures of the app: ``make screenshots``, with a Chromium installed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.browser.driver import CHROMIUM_ARGS, find_chart, find_chromium, open_app
+from tests.browser.server import serve_script
+
+FOLDER = Path(__file__).parent
+SIZE = {"width": 1440, "height": 1180}
+
+
+def main() -> None:
+    """Write ``explore.png``, ``explore-dark.png`` and ``compare.png`` beside this file."""
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        executable = find_chromium()
+        browser = playwright.chromium.launch(executable_path=executable, args=[*CHROMIUM_ARGS])
+        with serve_script(FOLDER.parent / "app.py", home=Path(home)) as server:
+            for theme in ("light", "dark"):
+                page = browser.new_page(viewport=SIZE, color_scheme=theme)
+                open_app(page, server.url)
+                _take(page, "explore.png" if theme == "light" else "explore-dark.png")
+                if theme == "light":
+                    page.get_by_role("link", name="Compare").click()
+                    page.get_by_text("The best k at each rate").wait_for()
+                    _take(page, "compare.png")
+                page.close()
+        browser.close()
+
+
+def _take(page: Page, name: str) -> None:
+    find_chart(page)
+    page.evaluate("document.querySelector('[data-testid=stMain]').scrollTo(0, 0)")
+    page.wait_for_timeout(1500)  # WebGL draws a moment after the chart is laid out
+    page.screenshot(path=FOLDER / name)
+
+
+if __name__ == "__main__":
+    main()
