@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from engine.budget import matching_rank
+from engine.errors import ParameterError
 from engine.factorization import Factorization
 from engine.measures import (
+    EXACT_ERROR,
     NeighbourOverlap,
     nearest_neighbours,
     neighbour_overlap,
     sample_rows,
 )
-from engine.methods import DEFAULT_K, DEFAULT_STARTS, factorize
+from engine.methods import DEFAULT_STARTS, factorize
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.table import EmbeddingTable
 
@@ -28,7 +30,7 @@ class CompressionConfig:
 
     Attributes:
         method: ``"messi"`` or ``"svd"``.
-        k: Number of subspaces; 1 for the SVD.
+        k: Number of subspaces; when left out 5, 1 for the SVD.
         j: Dimension of each subspace, or None when the rate decides.
         rate: Share of the parameters to remove, or None when j is given.
         seed: Decides every random choice.
@@ -39,7 +41,7 @@ class CompressionConfig:
     """
 
     method: str = "messi"
-    k: int = DEFAULT_K
+    k: int | None = None
     j: int | None = None
     rate: float | None = None
     seed: int = 0
@@ -47,6 +49,18 @@ class CompressionConfig:
     seeding: str | Mapping[str, int] = "auto"
     neighbours: int = 10
     queries: int = 2000
+
+    def __post_init__(self) -> None:
+        """Check what is measured; `engine.factorize` checks the rest against the table.
+
+        Raises:
+            ParameterError: If ``neighbours`` is negative or ``queries`` below 1.
+        """
+        if self.neighbours < 0 or self.queries < 1:
+            raise ParameterError(
+                f"neighbours must be at least 0 and queries at least 1, got {self.neighbours} and "
+                f"{self.queries}; neighbours=0 leaves the comparison out"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +112,9 @@ class Compression:
 
     @property
     def beats_svd(self) -> bool:
-        """Whether its error is below that of the SVD."""
-        return self.figures.relative_error < self.svd.relative_error
+        """Whether its error is below that of the SVD; never so where the SVD is exact."""
+        ours, svd = self.figures.relative_error, self.svd.relative_error
+        return ours < svd and svd > EXACT_ERROR
 
     @property
     def verdict(self) -> str:
@@ -108,6 +123,11 @@ class Compression:
         rank = svd.dimensions[0]
         if ours.k == 1:
             return f"One subspace: this is the truncated SVD of rank {ours.dimensions[0]}."
+        if max(ours.relative_error, svd.relative_error) <= EXACT_ERROR:
+            return (
+                f"Nothing is lost here by either: one subspace of rank {rank} already holds every "
+                "row. Try a higher rate."
+            )
         if not self.beats_svd:
             return (
                 f"SVD wins here: one subspace of rank {rank} loses {svd.relative_error:.2%} of the "
@@ -115,9 +135,10 @@ class Compression:
                 f"{ours.relative_error:.2%}. Their bases cost more than they save: try a smaller k "
                 "or a higher rate."
             )
-        gain = 1 - ours.relative_error / svd.relative_error if svd.relative_error else 0.0
+        gain = 1 - ours.relative_error / svd.relative_error
+        less = f"{gain:.0%}" if gain >= 0.01 else "under 1%"
         return (
-            f"{ours.k} subspaces of dimension {max(ours.dimensions)} lose {gain:.0%} less than one "
+            f"{ours.k} subspaces of dimension {max(ours.dimensions)} lose {less} less than one "
             f"of rank {rank}: {ours.relative_error:.2%} of the energy against "
             f"{svd.relative_error:.2%}, with no more parameters."
         )
@@ -166,7 +187,7 @@ def compress_table(
     factorization = factorize(
         table.matrix,
         method=config.method,
-        k=config.k if config.method != "svd" else None,
+        k=config.k,
         j=config.j,
         rate=config.rate,
         seed=config.seed,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from engine.measures import EXACT_ERROR
 from engine.sweep import SweepCell
 
 Curves = dict[int, tuple["CurvePoint", ...]]
@@ -23,7 +24,7 @@ class CurvePoint:
         error: Mean ‖A − Â‖² / ‖A‖² over the seeds.
         lowest: The least of them.
         highest: The greatest of them.
-        svd_ratio: ``error`` over the SVD's at the same rate; 1 where the SVD's is 0.
+        svd_ratio: ``error`` over the SVD's at the same rate; 1 where the SVD is exact.
     """
 
     rate: float
@@ -42,7 +43,7 @@ class RateChoice:
     Attributes:
         svd: The SVD's point.
         best: The point of the k ≥ 2 with the least mean error.
-        losing: The k ≥ 2 that are no closer than the SVD.
+        losing: The k ≥ 2 that are no closer than the SVD; all of them where it is exact.
     """
 
     svd: CurvePoint
@@ -74,7 +75,7 @@ def read_curves(cells: Sequence[SweepCell]) -> Curves:
             error=error,
             lowest=min(errors),
             highest=max(errors),
-            svd_ratio=error / svd[rate] if svd.get(rate) else 1.0,
+            svd_ratio=error / svd[rate] if svd.get(rate, 0.0) > EXACT_ERROR else 1.0,
         )
         curves.setdefault(k, []).append(point)
     return {k: tuple(points) for k, points in curves.items()}
@@ -96,7 +97,11 @@ def choose_by_rate(curves: Curves) -> tuple[RateChoice, ...]:
                 RateChoice(
                     svd=svd,
                     best=min(rivals, key=lambda point: point.error),
-                    losing=tuple(point.k for point in rivals if point.error >= svd.error),
+                    losing=tuple(
+                        point.k
+                        for point in rivals
+                        if point.error >= svd.error or svd.error <= EXACT_ERROR
+                    ),
                 )
             )
     return tuple(choices)

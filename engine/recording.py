@@ -37,7 +37,7 @@ def record_compression(
         kind="compress",
         name=f"{table.name}, {'SVD' if figures.k == 1 else f'k = {figures.k}'}, {size}",
         source=_source(table),
-        config=asdict(config),
+        config={**asdict(config), "k": figures.k},
         figures=compression.as_dict(),
         wall_seconds=compression.wall_seconds,
         versions=installed_versions(),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +15,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from engine.budget import check_k, check_rate, dimension_for_rate
-from engine.errors import FormatError, ParameterError
+from engine.errors import EngineError, FormatError, ParameterError
 from engine.methods import factorize
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.table import EmbeddingTable
@@ -43,10 +45,16 @@ class SweepConfig:
         """Check that the grid has cells.
 
         Raises:
-            ParameterError: If a list is empty or a rate is out of range.
+            ParameterError: If a list is empty, or a rate, a seed or the starts are out of range.
         """
         if not (self.rates and self.ks and self.seeds):
             raise ParameterError("a sweep needs at least one rate, one k and one seed")
+        # Here, since a fit would refuse them only after the cells before it.
+        if min(self.seeds) < 0 or self.n_init < 1:
+            raise ParameterError(
+                f"a sweep needs seeds of at least 0 and at least 1 start, got "
+                f"{min(self.seeds)} and {self.n_init}"
+            )
         for rate in self.rates:
             check_rate(rate)
 
@@ -117,16 +125,25 @@ class SweepResult:
 
         Raises:
             ParameterError: If the name ends otherwise or the folder does not exist.
+            EngineError: If the disk refuses; the file is as it was then.
         """
         path = Path(path)
         check_sweep_target(path)
         if path.suffix == ".csv":
             text = self.to_csv()
         else:
-            text = json.dumps({"schema": SCHEMA_VERSION, **asdict(self)}, ensure_ascii=False)
+            text = json.dumps({"schema": SCHEMA_VERSION, **asdict(self)}, allow_nan=False)
         temporary = path.with_name(f".{path.name}.part")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise EngineError(
+                f"could not write {path}: {error.strerror}; free some space or choose a folder "
+                "you may write to"
+            ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> SweepResult:
@@ -141,7 +158,7 @@ class SweepResult:
             if values.pop("schema") != SCHEMA_VERSION:
                 raise FormatError(f"{path} is of another schema version; update subspace-atlas")
             return cls.from_dict(values)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             if isinstance(error, FormatError):
                 raise
             raise FormatError(f"{path} is not a sweep of ours: {error}") from error
@@ -151,17 +168,31 @@ class SweepResult:
         """Undo `dataclasses.asdict` after a trip through JSON.
 
         Raises:
-            TypeError: If a key is missing or unknown.
+            KeyError: If a key is missing.
+            TypeError: If a key is unknown, or a cell holds a value of the wrong type.
         """
         config = cast("dict[str, Any]", values["config"])
-        grid = {name: tuple(config.pop(name)) for name in ("rates", "ks", "seeds")}
-        cells = cast("list[dict[str, Any]]", values.pop("cells"))
-        return cls(
-            config=SweepConfig(**grid, **config),
-            cells=tuple(SweepCell(**cell) for cell in cells),
-            notes=tuple(values.pop("notes")),
-            **{name: value for name, value in values.items() if name != "config"},
-        )
+        cells = cast("list[dict[str, Any]]", values["cells"])
+        grid: dict[str, Any] = {
+            **config,
+            **{name: tuple(config[name]) for name in ("rates", "ks", "seeds")},
+        }
+        whole: dict[str, Any] = {
+            "config": SweepConfig(**grid),
+            "cells": tuple(_read_cell(cell) for cell in cells),
+            "notes": tuple(values["notes"]),
+        }
+        return cls(**{**values, **whole})
+
+
+def _read_cell(values: dict[str, Any]) -> SweepCell:
+    cell = SweepCell(**values)
+    for item in fields(SweepCell):
+        value = getattr(cell, item.name)
+        kinds = {"str": str, "int": int, "float": int | float}[str(item.type)]
+        if not isinstance(value, kinds) or value != value:  # NaN alone differs from itself
+            raise TypeError(f"{item.name} must be a {item.type}, got {value!r}")
+    return cell
 
 
 def check_sweep_target(path: Path) -> None:
@@ -169,12 +200,14 @@ def check_sweep_target(path: Path) -> None:
 
     Raises:
         ParameterError: If the name ends in neither ``.csv`` nor ``.json``, or its folder is not
-            there.
+            there or cannot be written to.
     """
     if path.suffix not in (".csv", ".json"):
         raise ParameterError(f"a sweep is written to a .csv or .json file, got {path.name!r}")
     if not path.parent.is_dir():
         raise ParameterError(f"{path.parent} is not a folder; make it first")
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ParameterError(f"{path} cannot be written to; choose another place")
 
 
 def run_sweep(

@@ -89,17 +89,14 @@ def compress(  # noqa: PLR0913 - one parameter an option
     .vec or .txt file. The run is written to -o, or else to where the app lists it.
     """
     from engine.compression import CompressionConfig, compress_table
-    from engine.methods import DEFAULT_K
     from engine.recording import record_compression
-    from engine.runs import check_run_target
     from engine.sources import load_table
 
-    if output is not None:
-        check_run_target(output)
+    _check_place(output)
     table = load_table(source, tensor=tensor, tokens=tokens)
     config = CompressionConfig(
         method=method,
-        k=k if k is not None else (1 if method == "svd" else DEFAULT_K),
+        k=k,
         j=j,
         rate=rate,
         seed=seed,
@@ -144,7 +141,9 @@ def sweep(  # noqa: PLR0913 - one parameter an option
     from engine.sources import load_table
     from engine.sweep import SweepConfig, check_sweep_target, run_sweep
 
-    if output is not None:
+    if output is None:
+        _check_place(None)
+    else:
         check_sweep_target(output)
     config = SweepConfig(
         rates=tuple(_parse_list("--rates", rates, float)),
@@ -178,6 +177,12 @@ def info(folder: Path, as_json: bool) -> None:
         _print_json({"run": str(run.folder), **asdict(run.record)})
     else:
         show_record(run)
+
+
+def _check_place(output: Path | None) -> None:
+    from engine.runs import RunStore, check_run_target
+
+    check_run_target(RunStore().root / "new" if output is None else output)
 
 
 def _store(output: Path | None, record: RunRecord, write: FileWriter) -> Run:

@@ -32,6 +32,11 @@ def lines(seed: int = 0) -> Tensor:
     return planted_rows(3, 1, 8, rows_each=60, noise=0.02, seed=seed)[0].float()
 
 
+def one_flat_shape(n: int = 300, d: int = 24) -> Tensor:
+    """Gaussian rows of quickly falling variances, float32: many subspaces are wasted on them."""
+    return gaussian(n, d) * 0.7 ** torch.arange(d)
+
+
 def write_npy(path: Path, matrix: Tensor) -> Path:
     np.save(path, matrix.numpy())
     return path

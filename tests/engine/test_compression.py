@@ -1,0 +1,215 @@
+"""A plan beside the SVD: the figures again from scratch, and the verdict said plainly."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.compression import Compression, CompressionConfig, compress_table
+from engine.errors import Cancelled, ParameterError
+from engine.progress import Progress
+from tests.engine.problems import truncated_svd
+from tests.engine.tables import gaussian, lines, make_table, one_flat_shape
+
+ENERGY = 6e-6  # float32: tests.tolerances
+
+
+def compress(matrix: torch.Tensor, **config: Any) -> Compression:  # noqa: ANN401 - as the config takes them
+    return compress_table(make_table(matrix), CompressionConfig(**{"n_init": 1, **config}))
+
+
+def test_figures_agree_with_the_definitions() -> None:
+    matrix = gaussian(120, 10)
+    found = compress(matrix, k=3, rate=0.5, neighbours=4, queries=50, seed=2)
+    rows, total = matrix.double(), float(matrix.double().square().sum())
+    ours, svd = found.figures, found.svd
+    j = ours.dimensions[0]
+    assert (ours.k, ours.dimensions) == (3, (4, 4, 4))  # ⌊0.5·1200 / 150⌋
+    assert ours.parameters == 120 * j + 3 * j * 10
+    assert ours.rate == pytest.approx(1 - ours.parameters / 1200)
+    assert ours.stored_bytes == 4 * ours.parameters + 120 * 2 // 8  # two bits a label
+    approximated = found.factorization.reconstruct().double()
+    assert ours.relative_error == pytest.approx(
+        float((rows - approximated).square().sum()) / total, abs=ENERGY
+    )
+    (rank,) = svd.dimensions
+    assert (svd.k, rank) == (1, 5)  # ⌈600 / 130⌉
+    assert svd.parameters == rank * 130
+    assert svd.stored_bytes == 4 * svd.parameters
+    best = rows - truncated_svd(matrix, rank)
+    assert svd.relative_error == pytest.approx(float(best.square().sum()) / total, abs=ENERGY)
+    assert (found.rows, found.columns, found.dense_bytes) == (120, 10, 4800)
+    for figures, rebuilt in ((ours, approximated), (svd, truncated_svd(matrix, rank))):
+        kept = figures.neighbours_kept
+        assert kept is not None
+        assert (kept.count, kept.queries, kept.total_rows) == (4, 50, 120)
+        assert kept.mean == pytest.approx(_overlap(rows, rebuilt, found), abs=0.02)
+
+
+def _overlap(before: torch.Tensor, after: torch.Tensor, found: Compression) -> float:
+    """Share of the 4 nearest neighbours kept, of the 50 rows that seed 2 draws."""
+    chosen = torch.randperm(120, generator=torch.Generator().manual_seed(2))[:50]
+    shares: list[float] = []
+    for row in chosen.tolist():
+        nearest = [
+            set(
+                (torch.nn.functional.cosine_similarity(rows, rows[row : row + 1]))
+                .index_fill(0, torch.tensor([row]), -2)
+                .topk(4)
+                .indices.tolist()
+            )
+            for rows in (before, after)
+        ]
+        shares.append(len(nearest[0] & nearest[1]) / 4)
+    return sum(shares) / len(shares)
+
+
+@given(n=st.integers(2, 40), d=st.integers(2, 12), k=st.integers(1, 4), rate=st.floats(0, 0.95))
+@settings(max_examples=30, deadline=None)
+def test_the_svd_beside_it_never_stores_less(n: int, d: int, k: int, rate: float) -> None:
+    table = make_table(gaussian(n, d))
+    config = CompressionConfig(k=min(k, n), rate=rate, n_init=1, neighbours=0)
+    try:
+        found = compress_table(table, config)
+    except ParameterError:  # no room for one dimension
+        return
+    assert found.svd.parameters >= found.figures.parameters
+    assert found.figures.parameters <= (1 - rate) * n * d + 1e-6
+    assert found.beats_svd == (found.figures.relative_error < found.svd.relative_error)
+
+
+def test_verdict_says_that_the_svd_wins() -> None:
+    found = compress(one_flat_shape(), k=10, rate=0.2, neighbours=0)
+    assert not found.beats_svd
+    assert found.figures.relative_error > found.svd.relative_error
+    assert found.verdict.startswith("SVD wins here: one subspace of rank 17 loses ")
+    assert "10 subspaces of dimension 10 lose" in found.verdict
+    assert "try a smaller k or a higher rate" in found.verdict
+    assert found.as_dict()["beats_svd"] is False
+
+
+def test_verdict_says_that_the_subspaces_win() -> None:
+    found = compress(lines(), k=3, j=1, n_init=6, neighbours=0)
+    assert found.beats_svd
+    gain = 1 - found.figures.relative_error / found.svd.relative_error
+    assert gain > 0.9
+    assert found.verdict.startswith(
+        f"3 subspaces of dimension 1 lose {gain:.0%} less than one of rank 2: "
+    )
+    assert found.verdict.endswith("with no more parameters.")
+
+
+@pytest.mark.parametrize("method", ["messi", "svd"])
+def test_one_subspace_is_called_an_svd(method: str) -> None:
+    found = compress(gaussian(40, 6), method=method, k=1, j=3)
+    assert found.verdict == "One subspace: this is the truncated SVD of rank 3."
+    assert found.figures.relative_error == pytest.approx(found.svd.relative_error, abs=ENERGY)
+    assert not found.beats_svd
+
+
+def test_svd_needs_no_k_and_refuses_another() -> None:
+    assert compress(gaussian(40, 6), method="svd", j=2).figures.k == 1
+    with pytest.raises(ParameterError, match="an SVD has one subspace, got k = 3"):
+        compress(gaussian(40, 6), method="svd", k=3, j=2)
+
+
+def test_k_is_five_when_left_out() -> None:
+    assert compress(gaussian(40, 6), j=2, neighbours=0).figures.k == 5
+
+
+@pytest.mark.parametrize(
+    ("matrix", "plan"),
+    [
+        (gaussian(40, 6), {"k": 2, "j": 6}),
+        (gaussian(40, 2) @ gaussian(2, 6), {"k": 2, "j": 2}),
+        (torch.zeros(12, 4), {"k": 2, "j": 1}),
+        (torch.ones(12, 4), {"k": 2, "j": 1}),
+        (gaussian(1, 4), {"k": 1, "j": 1}),
+        (gaussian(2, 4), {"k": 2, "j": 1}),
+    ],
+    ids=["whole width", "low rank", "zeros", "equal rows", "one row", "two rows"],
+)
+def test_exact_fits_are_no_victory(matrix: torch.Tensor, plan: dict[str, int]) -> None:
+    found = compress(matrix, **plan)
+    assert found.figures.relative_error == pytest.approx(0, abs=1e-10)
+    assert not found.beats_svd
+    if found.figures.k > 1:
+        assert found.verdict.startswith("Nothing is lost here by either: one subspace of rank ")
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_neighbours_are_left_out_on_request_and_where_there_are_none() -> None:
+    left_out = compress(gaussian(40, 6), k=2, j=2, neighbours=0)
+    assert left_out.figures.neighbours_kept is None
+    assert left_out.svd.neighbours_kept is None
+    assert left_out.as_dict()["neighbours_kept"] is None
+    assert compress(gaussian(1, 6), k=1, j=1).figures.neighbours_kept is None
+
+
+def test_as_many_neighbours_are_compared_as_there_are() -> None:
+    kept = compress(gaussian(4, 6), k=2, j=1, neighbours=10).figures.neighbours_kept
+    assert kept is not None
+    assert (kept.count, kept.queries, kept.mean) == (3, 4, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"neighbours": -1}, "neighbours must be at least 0 .*, got -1 and 2000"),
+        ({"queries": 0}, "queries at least 1, got 10 and 0"),
+    ],
+)
+def test_measuring_nothing_is_refused(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        CompressionConfig(j=2, **wrong)
+
+
+def test_everything_but_the_tensors_is_json() -> None:
+    found = compress(gaussian(60, 6), k=3, j=2, n_init=2)
+    values = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert values["relative_error"] == found.figures.relative_error
+    assert values["svd"]["dimensions"] == list(found.svd.dimensions)
+    assert values["verdict"] == found.verdict
+    assert [start["seeding"] for start in values["starts"]] == ["directions", "norms"]
+    assert values["neighbours_kept"]["count"] == 10
+    assert (values["parameters_before"], values["dense_bytes"]) == (360, 1440)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "width"), [("float16", 2), ("bfloat16", 2), ("float32", 4), ("float64", 8)]
+)
+def test_bytes_before_are_those_of_the_source(dtype: str, width: int) -> None:
+    table = make_table(gaussian(20, 6), source_dtype=dtype)
+    found = compress_table(table, CompressionConfig(k=2, j=2, n_init=1))
+    assert (found.source_bytes, found.dense_bytes) == (120 * width, 480)
+
+
+def test_given_labels_are_the_start() -> None:
+    matrix = lines()
+    labels = torch.arange(180) % 3
+    config = CompressionConfig(k=3, j=1, n_init=0, neighbours=0)
+    found = compress_table(make_table(matrix), config, labels=labels)
+    assert [start.seeding for start in found.factorization.record.starts] == ["given"]
+
+
+@pytest.mark.parametrize("phase", ["Start", "Fitting the SVD", "Comparing neighbours"])
+def test_it_can_be_cancelled_in_every_phase(phase: str) -> None:
+    def cancel(progress: Progress) -> None:
+        if progress.phase.startswith(phase):
+            raise Cancelled(f"in {progress.phase}")
+
+    with pytest.raises(Cancelled, match=f"in {phase}"):
+        compress_table(
+            make_table(gaussian(60, 6)), CompressionConfig(k=2, j=2, n_init=1), progress=cancel
+        )
+
+
+@pytest.mark.parametrize("seed", [0, 2**64])
+def test_large_seeds_last_to_the_end(seed: int) -> None:
+    one, same = (compress(gaussian(60, 6), k=2, j=2, queries=20, seed=seed) for _ in range(2))
+    assert one.figures == same.figures

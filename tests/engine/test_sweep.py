@@ -1,0 +1,263 @@
+"""The grid of k and rates: complete, cancellable, and the same again from its file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine.sweep
+from engine.budget import dimension_for_rate
+from engine.errors import Cancelled, EngineError, FormatError, ParameterError
+from engine.methods import factorize
+from engine.progress import Progress
+from engine.sweep import (
+    SweepCell,
+    SweepConfig,
+    SweepResult,
+    check_sweep_target,
+    run_sweep,
+)
+from tests.engine.tables import gaussian, make_table
+
+CONFIG = SweepConfig(rates=(0.3, 0.6), ks=(3, 2, 1), seeds=(4, 7))
+
+
+@pytest.fixture(scope="module")
+def result() -> SweepResult:
+    """A grid in which every cell is possible."""
+    return run_sweep(make_table(gaussian(60, 8)), CONFIG)
+
+
+def test_grid_is_complete_and_the_svd_is_fitted_once_a_rate(result: SweepResult) -> None:
+    cells = [(cell.method, cell.k, cell.asked_rate, cell.seed) for cell in result.cells]
+    assert cells == [
+        ("svd", 1, 0.3, 4),
+        ("svd", 1, 0.6, 4),
+        *[("messi", k, rate, seed) for k in (2, 3) for rate in (0.3, 0.6) for seed in (4, 7)],
+    ]
+    assert result.notes == ()
+    assert (result.rows, result.columns, result.config) == (60, 8, CONFIG)
+    assert result.source == make_table(gaussian(60, 8)).fingerprint
+
+
+def test_cells_are_the_fits_they_say(result: SweepResult) -> None:
+    matrix = gaussian(60, 8)
+    for cell in result.cells:
+        assert cell.j == dimension_for_rate(60, 8, cell.k, cell.asked_rate)
+        assert cell.rate >= cell.asked_rate
+        assert cell.parameters == 60 * cell.j + cell.k * cell.j * 8
+        fit = factorize(matrix, method=cell.method, k=cell.k, j=cell.j, seed=cell.seed, n_init=1)
+        assert cell.relative_error == fit.relative_error(matrix)
+        assert cell.stored_bytes == fit.stored_bytes
+        assert cell.steps == len(fit.cost_history)
+        assert cell.wall_seconds > 0
+
+
+def test_repeated_ks_are_fitted_once() -> None:
+    found = run_sweep(make_table(gaussian(60, 8)), replace(CONFIG, ks=(2, 2), seeds=(0,)))
+    assert [cell.k for cell in found.cells] == [1, 1, 2, 2]
+
+
+def test_impossible_cells_are_noted_once_and_left_out() -> None:
+    config = SweepConfig(rates=(0.5, 0.8), ks=(2, 6), seeds=(0, 1))
+    found = run_sweep(make_table(gaussian(12, 6)), config)
+    left = {(cell.k, cell.asked_rate) for cell in found.cells}
+    assert left == {(1, 0.5), (2, 0.5)}
+    assert len(found.notes) == 4  # k = 6 at both rates, SVD and k = 2 at 0.8; not once a seed
+    for note in found.notes:
+        assert note.startswith("Left out: a rate of ")
+        assert note.endswith(".")
+
+
+def test_nothing_possible_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"no cell of the sweep is possible. Left out: a rate"):
+        run_sweep(make_table(gaussian(4, 3)), SweepConfig(rates=(0.9,), ks=(2,)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rates": ()}, "at least one rate, one k and one seed"),
+        ({"ks": ()}, "at least one rate, one k and one seed"),
+        ({"seeds": ()}, "at least one rate, one k and one seed"),
+        ({"rates": (0.4, 1.0)}, "0 to below 1, got 1; 0.4 makes"),
+        ({"rates": (float("nan"),)}, "0 to below 1, got nan"),
+        ({"seeds": (0, -1)}, "seeds of at least 0 and at least 1 start, got -1 and 1"),
+        ({"n_init": 0}, "at least 1 start, got 0 and 0"),
+    ],
+)
+def test_grids_that_make_no_sense_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        SweepConfig(**wrong)
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"ks": (2, 61)}, r"k must be between 1 and 60 .*, got 61"),
+    ({"ks": (0,)}, r"k must be between 1 and 60 .*, got 0"),
+])  # fmt: skip
+def test_a_k_that_does_not_fit_is_refused_before_any_fit(
+    wrong: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.sweep, "factorize", lambda *_, **__: pytest.fail("fitted"))
+    with pytest.raises(ParameterError, match=message):
+        run_sweep(make_table(gaussian(60, 8)), replace(CONFIG, **wrong))
+
+
+def test_unknown_seeding_is_refused() -> None:
+    with pytest.raises(ParameterError, match="unknown seeding best"):
+        run_sweep(make_table(gaussian(60, 8)), replace(CONFIG, seeding="best"))
+
+
+def test_progress_names_every_cell_and_reaches_the_total() -> None:
+    seen: list[Progress] = []
+    run_sweep(make_table(gaussian(60, 8)), CONFIG, progress=seen.append)
+    assert {(step.phase, step.total) for step in seen} == {("Sweeping", 10)}
+    done = [step.done for step in seen]
+    assert done == sorted(done)
+    assert set(done) == set(range(11))
+    assert len(done) > 11  # the steps within a cell report as well
+    captions = dict.fromkeys(step.detail for step in seen)
+    assert list(captions)[:3] == ["SVD, rate 0.3, seed 4", "SVD, rate 0.6, seed 4",
+                                  "k = 2, rate 0.3, seed 4"]  # fmt: skip
+
+
+def test_cancel_is_heard_within_a_cell() -> None:
+    reports: list[int] = []
+
+    def cancel(progress: Progress) -> None:
+        reports.append(progress.done)
+        if reports.count(3) == 2:  # the first is that of the cell itself
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled, match="enough"):
+        run_sweep(make_table(gaussian(60, 8)), CONFIG, progress=cancel)
+    assert reports[-2:] == [3, 3]
+
+
+def test_csv_holds_the_same_numbers(result: SweepResult, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.csv"
+    result.save(path)
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    kinds = {"str": str, "int": int, "float": float}
+    read = [
+        SweepCell(**{part.name: kinds[str(part.type)](line[part.name])
+                     for part in fields(SweepCell)})
+        for line in lines
+    ]  # fmt: skip
+    assert tuple(read) == result.cells
+    assert list(csv.reader(io.StringIO(result.to_csv()))) == list(
+        csv.reader(io.StringIO(path.read_text(encoding="utf-8")))
+    )
+
+
+def test_json_comes_back_equal(result: SweepResult, tmp_path: Path) -> None:
+    noted = replace(result, name="naïve [b]名[/b]", notes=("Left out: k = 9.",))
+    path = tmp_path / "sweep.json"
+    noted.save(path)
+    assert SweepResult.load(path) == noted
+    assert [item.name for item in tmp_path.iterdir()] == ["sweep.json"]
+
+
+def test_reading_leaves_the_values_as_they_are(result: SweepResult, tmp_path: Path) -> None:
+    result.save(tmp_path / "sweep.json")
+    text = (tmp_path / "sweep.json").read_text(encoding="utf-8")
+    values = json.loads(text)
+    del values["schema"]
+    assert SweepResult.from_dict(values) == SweepResult.from_dict(values) == result
+
+
+def spoil(text: str, **changed: object) -> str:
+    return json.dumps({**json.loads(text), **changed})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("empty", "is not a sweep of ours"),
+        ("cut", "is not a sweep of ours"),
+        ("list", "is not a sweep of ours"),
+        ("deep", "is not a sweep of ours"),
+        ("binary", "is not a sweep of ours"),
+        ("newer", "of another schema version; update"),
+        ("no schema", "is not a sweep of ours"),
+        ("unknown key", "is not a sweep of ours: .*unexpected keyword argument 'extra'"),
+        ("missing key", "is not a sweep of ours: 'cells'"),
+        ("bad rate", "is not a sweep of ours: .*0 to below 1, got 7"),
+        ("text for a number", "relative_error must be a float, got 'low'"),
+        ("not a number", "relative_error must be a float, got nan"),
+        ("fraction for a count", "k must be a int, got 2.5"),
+    ],
+)
+def test_damaged_files_are_refused(
+    name: str, message: str, result: SweepResult, tmp_path: Path
+) -> None:
+    path = tmp_path / "sweep.json"
+    result.save(path)
+    good = path.read_text(encoding="utf-8")
+    cell = json.loads(good)["cells"][0]
+    values = json.loads(good)
+    without_cells = {key: value for key, value in values.items() if key != "cells"}
+    text = {
+        "empty": "",
+        "cut": good[: len(good) // 2],
+        "list": "[1, 2]",
+        "deep": "[" * 100_000,
+        "binary": "",
+        "newer": spoil(good, schema=99),
+        "no schema": json.dumps({key: value for key, value in values.items() if key != "schema"}),
+        "unknown key": spoil(good, extra=1),
+        "missing key": json.dumps(without_cells),
+        "bad rate": spoil(good, config={**values["config"], "rates": [7]}),
+        "text for a number": spoil(good, cells=[{**cell, "relative_error": "low"}]),
+        "not a number": spoil(good, cells=[{**cell, "relative_error": float("nan")}]),
+        "fraction for a count": spoil(good, cells=[{**cell, "k": 2.5}]),
+    }[name]
+    path.write_bytes(b"\xff\xfe\x00" if name == "binary" else text.encode())
+    with pytest.raises(FormatError, match=message):
+        SweepResult.load(path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"none\.json is not a sweep of ours: .*No such file"):
+        SweepResult.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("name", ["sweep", "sweep.txt", "sweep.CSV.gz"])
+def test_other_endings_are_refused(name: str, result: SweepResult, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=f"a .csv or .json file, got '{name}'"):
+        check_sweep_target(tmp_path / name)
+    with pytest.raises(ParameterError, match=f"a .csv or .json file, got '{name}'"):
+        result.save(tmp_path / name)
+
+
+def test_places_that_cannot_be_written_to_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="none is not a folder; make it first"):
+        check_sweep_target(tmp_path / "none" / "sweep.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ParameterError, match=r"folder\.csv cannot be written to"):
+        check_sweep_target(tmp_path / "folder.csv")
+    check_sweep_target(tmp_path / "sweep.json")
+    assert not (tmp_path / "sweep.json").exists()
+
+
+def test_a_disk_that_refuses_leaves_the_old_file(
+    result: SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sweep.csv"
+    path.write_text("old")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(EngineError, match=r"could not write .*sweep\.csv: No space left"):
+        result.save(path)
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["sweep.csv"]
