@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.errors import FormatError
+from engine.errors import EngineError, FormatError
 from engine.paths import assets_folder, user_data_folder
 from engine.sweep import SweepResult
 
@@ -50,20 +50,12 @@ def find_starter(fingerprint: str) -> Starter | None:
         FormatError: If the shipped files are damaged.
     """
     for path in sorted(assets_folder().glob(f"*/{STARTER_FIGURES_FILE}")):
-        header = json.loads(path.read_text(encoding="utf-8"))
-        if header["source"] != fingerprint:
-            continue
         try:
-            tensors = load_file(path.parent / STARTER_FILE)
-        except (OSError, SafetensorError) as error:
+            header = json.loads(path.read_text(encoding="utf-8"))
+            if header["source"] == fingerprint:
+                return _read_starter(path.parent, header)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise FormatError(f"{path.parent} is damaged: {error}; install again") from error
-        return Starter(
-            labels=tensors["labels"].long(),
-            layout=tensors["layout"].float(),
-            config=header["config"],
-            figures=header["figures"],
-            sweep=SweepResult.load(path.parent / SWEEP_FILE),
-        )
     return None
 
 
@@ -81,7 +73,11 @@ def save_starter(folder: Path, fingerprint: str, starter: Starter) -> None:
 
 
 def find_umap_layout(fingerprint: str) -> Tensor | None:
-    """The UMAP layout of these rows, shape (n, 2), float32, if one was shipped or kept."""
+    """The UMAP layout of these rows, shape (n, 2), float32, if one was shipped or kept.
+
+    Raises:
+        FormatError: If the shipped files are damaged.
+    """
     starter = find_starter(fingerprint)
     if starter is not None:
         return starter.layout
@@ -96,13 +92,33 @@ def keep_umap_layout(fingerprint: str, layout: Tensor) -> Path:
 
     Returns:
         The file.
+
+    Raises:
+        EngineError: If the disk refuses.
     """
     path = _layout_path(fingerprint)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
-    save_file({"layout": layout.float().contiguous()}, temporary)
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"layout": layout.float().contiguous()}, temporary)
+        temporary.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise EngineError(
+            f"could not keep the layout in {path.parent}: {error}; free some space or point "
+            "SUBSPACE_ATLAS_HOME at a folder of your own"
+        ) from error
     return path
+
+
+def _read_starter(folder: Path, header: dict[str, dict[str, object]]) -> Starter:
+    tensors = load_file(folder / STARTER_FILE)
+    return Starter(
+        labels=tensors["labels"].long(),
+        layout=tensors["layout"].float(),
+        config=header["config"],
+        figures=header["figures"],
+        sweep=SweepResult.load(folder / SWEEP_FILE),
+    )
 
 
 def _layout_path(fingerprint: str) -> Path:

@@ -6,7 +6,10 @@ library, and the page reads it from there.
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from engine.compression import CompressionConfig, compress_table
+from engine.errors import ParameterError
 from engine.jobs.protocol import JsonObject, Task
 from engine.layout import umap_layout
 from engine.library import keep_umap_layout
@@ -20,19 +23,21 @@ from engine.table import EmbeddingTable
 
 def compress(params: JsonObject, progress: ProgressCallback) -> JsonObject:
     """Compress ``params["source"]`` by ``params["config"]``; gives the new run's id."""
-    table = _load(params, progress)
+    _check_keys("config", params["config"], _names(CompressionConfig))
     config = CompressionConfig(**params["config"])
+    table = _load(params, progress)
     compression = compress_table(table, config, progress=progress)
     return {"run": RunStore().create(*record_compression(table, config, compression)).id}
 
 
 def sweep(params: JsonObject, progress: ProgressCallback) -> JsonObject:
     """Sweep ``params["source"]`` over the grid ``params["config"]``; gives the new run's id."""
-    table = _load(params, progress)
     grid = params["config"]
-    config = SweepConfig(
-        rates=tuple(grid["rates"]), ks=tuple(grid["ks"]), seeds=tuple(grid["seeds"])
-    )
+    _check_keys("config", grid, _names(SweepConfig))
+    lists = {name: tuple(grid[name]) for name in ("rates", "ks", "seeds") if name in grid}
+    values: JsonObject = {**grid, **lists}  # JSON has no tuples
+    config = SweepConfig(**values)
+    table = _load(params, progress)
     result = run_sweep(table, config, progress=progress)
     return {"run": RunStore().create(*record_sweep(table, result)).id}
 
@@ -45,8 +50,22 @@ def layout(params: JsonObject, progress: ProgressCallback) -> JsonObject:
 
 
 def _load(params: JsonObject, progress: ProgressCallback) -> EmbeddingTable:
+    _check_keys("source", params["source"], {"spec", "tensor", "tokens"})
     progress(Progress(phase="Reading the table", done=0, total=1))
     return load_table(**params["source"])
+
+
+def _names(config: type[CompressionConfig | SweepConfig]) -> set[str]:
+    return {item.name for item in fields(config)}
+
+
+def _check_keys(what: str, values: JsonObject, known: set[str]) -> None:
+    unknown = sorted(values.keys() - known)
+    if unknown:
+        raise ParameterError(
+            f"{what} takes {', '.join(sorted(known))}, got {', '.join(unknown)} as well; "
+            "leave that out"
+        )
 
 
 TASKS: dict[str, Task] = {"compress": compress, "sweep": sweep, "layout": layout}

@@ -1,0 +1,158 @@
+"""What is there beforehand: shipped starters and kept layouts, found by content alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine import factorize, library, load_table
+from engine.compression import CompressionConfig, compress_table
+from engine.errors import EngineError, FormatError
+from engine.library import (
+    STARTER_FIGURES_FILE,
+    STARTER_FILE,
+    SWEEP_FILE,
+    Starter,
+    find_starter,
+    find_umap_layout,
+    keep_umap_layout,
+    save_starter,
+)
+from engine.paths import assets_folder
+from engine.sweep import SweepConfig, run_sweep
+from tests.engine.tables import gaussian, make_table
+
+TABLE = make_table(gaussian(40, 6))
+OTHER = make_table(gaussian(40, 6, seed=1))
+SHIPPED = assets_folder() / "minilm"
+
+
+@pytest.fixture
+def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of assets; the user's folder is a temporary one, too."""
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    monkeypatch.setattr(library, "assets_folder", lambda: folder)
+    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path / "home"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def starter() -> Starter:
+    config = CompressionConfig(k=3, rate=0.4, n_init=1)
+    compression = compress_table(TABLE, config)
+    return Starter(
+        labels=compression.factorization.labels,
+        layout=gaussian(40, 2),
+        config=asdict(config),
+        figures=json.loads(json.dumps(compression.as_dict())),
+        sweep=run_sweep(TABLE, SweepConfig(rates=(0.3,), ks=(2,), seeds=(0,))),
+    )
+
+
+def test_starter_is_found_for_its_own_rows_only(assets: Path, starter: Starter) -> None:
+    assert find_starter(TABLE.fingerprint) is None
+    save_starter(assets / "tiny", TABLE.fingerprint, starter)
+    found = find_starter(TABLE.fingerprint)
+    assert found is not None
+    assert found.labels.dtype == torch.int64
+    assert torch.equal(found.labels, starter.labels)
+    assert found.layout.dtype == torch.float32
+    torch.testing.assert_close(found.layout, starter.layout, rtol=1e-3, atol=1e-3)  # float16
+    assert CompressionConfig(**found.config) == CompressionConfig(k=3, rate=0.4, n_init=1)  # pyright: ignore[reportArgumentType]
+    assert (found.figures, found.sweep) == (starter.figures, starter.sweep)
+    assert find_starter(OTHER.fingerprint) is None
+    assert find_umap_layout(OTHER.fingerprint) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (STARTER_FIGURES_FILE, "{"),
+        (STARTER_FIGURES_FILE, "[]"),
+        (STARTER_FIGURES_FILE, "{}"),
+        (STARTER_FILE, "no tensors"),
+        (STARTER_FILE, None),
+        (SWEEP_FILE, "{}"),
+        (SWEEP_FILE, None),
+    ],
+)
+def test_damaged_starter_is_reported(
+    file: str, content: str | None, assets: Path, starter: Starter
+) -> None:
+    save_starter(assets / "tiny", TABLE.fingerprint, starter)
+    path = assets / "tiny" / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    with pytest.raises(FormatError, match=r"tiny is damaged: .*; install again"):
+        find_starter(TABLE.fingerprint)
+
+
+def test_kept_layout_is_found_again_for_its_own_rows_only(assets: Path) -> None:
+    layout = gaussian(40, 2)
+    path = keep_umap_layout(TABLE.fingerprint, layout)
+    found = find_umap_layout(TABLE.fingerprint)
+    assert found is not None
+    assert torch.equal(found, layout)
+    assert find_umap_layout(OTHER.fingerprint) is None
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+    keep_umap_layout(TABLE.fingerprint, layout.flip(0))
+    again = find_umap_layout(TABLE.fingerprint)
+    assert again is not None
+    assert torch.equal(again, layout.flip(0))
+
+
+def test_shipped_layout_comes_first(assets: Path, starter: Starter) -> None:
+    save_starter(assets / "tiny", TABLE.fingerprint, starter)
+    keep_umap_layout(TABLE.fingerprint, torch.zeros(40, 2))
+    found = find_umap_layout(TABLE.fingerprint)
+    assert found is not None
+    torch.testing.assert_close(found, starter.layout, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no tensors", b"\0" * 100])
+def test_damaged_layout_is_made_again(content: bytes, assets: Path) -> None:
+    keep_umap_layout(TABLE.fingerprint, gaussian(40, 2)).write_bytes(content)
+    assert find_umap_layout(TABLE.fingerprint) is None
+
+
+def test_a_disk_that_refuses_is_named(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path / "file"))
+    with pytest.raises(EngineError, match=r"could not keep the layout in .*SUBSPACE_ATLAS_HOME"):
+        keep_umap_layout(TABLE.fingerprint, gaussian(40, 2))
+
+
+def test_what_ships_is_that_of_the_bundled_model() -> None:
+    table = load_table("bundled:minilm")
+    shipped = find_starter(table.fingerprint)
+    assert shipped is not None
+    config = CompressionConfig(**shipped.config)  # pyright: ignore[reportArgumentType]
+    assert (config.k, config.rate) == (5, 0.4)
+    assert shipped.layout.shape == (30522, 2)
+    assert bool(torch.isfinite(shipped.layout).all())
+    assert shipped.labels.shape == (30522,)
+    assert shipped.labels.unique().tolist() == list(range(5))
+    # As the app opens it: one step from the shipped labels finds their bases again.
+    fit = factorize(table.matrix, k=5, rate=0.4, labels=shipped.labels, n_init=0, max_iterations=1)
+    assert fit.relative_error(table.matrix) == pytest.approx(
+        shipped.figures["relative_error"], abs=1e-4
+    )
+    assert fit.parameters == shipped.figures["parameters"]
+    assert float((fit.labels == shipped.labels).double().mean()) >= 0.999
+    assert shipped.sweep.source == table.fingerprint
+    assert {cell.k for cell in shipped.sweep.cells} == {1, 2, 3, 5, 10}
+
+
+def test_what_ships_is_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
+    assert sizes[STARTER_FILE] < 300_000
+    assert sum(sizes.values()) < 400_000

@@ -1,0 +1,81 @@
+"""Results as runs: written, listed and opened again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.compression import CompressionConfig, compress_table
+from engine.errors import Cancelled
+from engine.factorization import Factorization
+from engine.recording import SWEEP_FILE, record_compression, record_sweep
+from engine.runs import RunStore
+from engine.sweep import SweepConfig, SweepResult, run_sweep
+from tests.engine.tables import gaussian, make_table
+
+TABLE = make_table(gaussian(40, 6), source_dtype="float16")
+
+
+def test_compression_comes_back_from_the_store(tmp_path: Path) -> None:
+    config = CompressionConfig(k=3, rate=0.4, seeding={"norms": 1, "random": 1}, neighbours=4)
+    compression = compress_table(TABLE, config)
+    store = RunStore(tmp_path)
+    made = store.create(*record_compression(TABLE, config, compression))
+    run = store.load(made.id)
+    record = run.record
+    assert (record.kind, record.name) == ("compress", "tiny, k = 3, j = 2")
+    assert record.source == {
+        "spec": "tiny.npy",
+        "name": "tiny",
+        "fingerprint": TABLE.fingerprint,
+        "rows": 40,
+        "columns": 6,
+        "dtype": "float16",
+    }
+    assert CompressionConfig(**record.config) == config
+    assert record.figures["relative_error"] == compression.figures.relative_error
+    assert record.figures["svd"]["parameters"] == compression.svd.parameters
+    assert record.wall_seconds == compression.wall_seconds
+    assert record.versions["torch"] == torch.__version__
+    opened = Factorization.load(run.folder)
+    assert torch.equal(opened.labels, compression.factorization.labels)
+    assert torch.equal(opened.reconstruct(), compression.factorization.reconstruct())
+
+
+@pytest.mark.parametrize(("plan", "name", "k"), [
+    ({"method": "svd", "j": 3}, "tiny, SVD, j = 3", 1),
+    ({"k": 1, "j": 2}, "tiny, SVD, j = 2", 1),
+    ({"j": 1}, "tiny, k = 5, j = 1", 5),
+])  # fmt: skip
+def test_run_is_named_by_its_plan_and_records_the_k_it_had(
+    plan: dict[str, int], name: str, k: int
+) -> None:
+    config = CompressionConfig(**{"n_init": 1, "neighbours": 0, **plan})
+    record, _ = record_compression(TABLE, config, compress_table(TABLE, config))
+    assert (record.name, record.config["k"]) == (name, k)
+
+
+def test_sweep_comes_back_from_the_store(tmp_path: Path) -> None:
+    result = run_sweep(TABLE, SweepConfig(rates=(0.3, 0.9), ks=(2,), seeds=(0, 1)))
+    store = RunStore(tmp_path)
+    run = store.load(store.create(*record_sweep(TABLE, result)).id)
+    assert (run.record.kind, run.record.name) == ("sweep", "tiny, 3 fits")
+    assert run.record.figures == {"cells": 3, "notes": list(result.notes)}
+    assert len(result.notes) == 2
+    assert run.record.config["rates"] == [0.3, 0.9]
+    assert SweepResult.load(run.folder / SWEEP_FILE) == result
+
+
+def test_a_write_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    result = run_sweep(TABLE, SweepConfig(rates=(0.3,), ks=(2,), seeds=(0,)))
+    record, write = record_sweep(TABLE, result)
+
+    def write_half(folder: Path) -> None:
+        write(folder)
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled, match="enough"):
+        RunStore(tmp_path).create(record, write_half)
+    assert list(tmp_path.iterdir()) == []
