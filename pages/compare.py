@@ -122,7 +122,7 @@ def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
     )
 
 
-def _chosen(table: EmbeddingTable) -> tuple[float, float, str] | None:
+def _chosen(table: EmbeddingTable) -> charts.ChosenPlan | None:
     """The plan the Explore page shows, as a point on the curves."""
     try:
         view = state.current_view(table)
@@ -132,7 +132,12 @@ def _chosen(table: EmbeddingTable) -> tuple[float, float, str] | None:
         return None
     figures = view.figures
     name = "SVD" if figures["k"] == 1 else f"k = {figures['k']}"
-    return figures["rate"], figures["relative_error"], f"explored: {name}"
+    return charts.ChosenPlan(
+        name=f"explored: {name}",
+        rate=figures["rate"],
+        error=figures["relative_error"],
+        svd_error=figures["svd"]["relative_error"],
+    )
 
 
 def _where_svd_wins(choices: tuple[RateChoice, ...]) -> str:

@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from engine import EmbeddingTable, EngineError
-from pages.parts import charts, inputs, jobs, state
+from pages.parts import charts, history, inputs, jobs, state
 from pages.parts.palette import subspace_colour
 from pages.parts.state import Source, View
 from pages.parts.wording import short_bytes, short_count
@@ -47,6 +47,7 @@ def main() -> None:
     done = jobs.outcome("compress")
     if done is not None:
         state.choose_run(done["run"])
+    history.choose_earlier(table)
     try:
         view = state.current_view(table)
     except EngineError as error:

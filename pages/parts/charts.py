@@ -36,6 +36,23 @@ class MapPoints:
     uirevision: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenPlan:
+    """The plan that the Explore page shows.
+
+    Attributes:
+        name: For the legend.
+        rate: Its compression rate.
+        error: Its relative error.
+        svd_error: That of the SVD of its size.
+    """
+
+    name: str
+    rate: float
+    error: float
+    svd_error: float
+
+
 def subspace_map(points: MapPoints, labels: NDArray[np.int64], names: Sequence[str]) -> go.Figure:
     """One trace a subspace, so that the legend hides and isolates them.
 
@@ -134,7 +151,7 @@ def trace_positions(
 
 
 def error_curves(
-    curves: Curves, *, theme: str, against_svd: bool, chosen: tuple[float, float, str] | None
+    curves: Curves, *, theme: str, against_svd: bool, chosen: ChosenPlan | None
 ) -> go.Figure:
     """Error against compression rate: the SVD and one curve a k, spread over seeds as a band.
 
@@ -142,7 +159,7 @@ def error_curves(
         curves: Of a sweep.
         theme: ``"light"`` or ``"dark"``.
         against_svd: Draw the error over the SVD's at the same asked rate.
-        chosen: Rate, relative error and name of the explored plan, to be marked.
+        chosen: The explored plan, to be marked.
 
     Returns:
         The figure.
@@ -162,8 +179,9 @@ def error_curves(
             hovertemplate="SVD: %{y:.4f}<extra></extra>",
         )
     )
-    if chosen is not None and not against_svd:
-        _add_star(figure, chosen, theme)
+    if chosen is not None and (chosen.svd_error > 0 or not against_svd):
+        scale = chosen.svd_error if against_svd else 1.0
+        _add_star(figure, chosen.name, chosen.rate, chosen.error / scale, theme)
     title = "error over the SVD's" if against_svd else "relative squared error"
     return figure.update_layout(
         height=460,
@@ -216,8 +234,7 @@ def _add_curve(
     )
 
 
-def _add_star(figure: go.Figure, chosen: tuple[float, float, str], theme: str) -> None:
-    rate, error, name = chosen
+def _add_star(figure: go.Figure, name: str, rate: float, error: float, theme: str) -> None:
     figure.add_trace(
         go.Scatter(
             x=[rate],

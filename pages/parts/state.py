@@ -96,13 +96,18 @@ def current_view(table: EmbeddingTable) -> View | None:
     Raises:
         EngineError: If the chosen run cannot be read.
     """
-    run_id = st.session_state.get("run") or st.query_params.get("run")
+    run_id = current_run_id()
     if run_id:
         run = run_store().load(run_id)
         if run.record.source["fingerprint"] == table.fingerprint:
             return _run_view(run_id, table)
     shipped = starter(table)
     return _starter_view(table) if shipped is not None else None
+
+
+def current_run_id() -> str | None:
+    """The run this session or its link names, of whatever table."""
+    return st.session_state.get("run") or st.query_params.get("run")
 
 
 def choose_run(run_id: str | None) -> None:
@@ -164,11 +169,11 @@ def _run_sweep(run_id: str) -> SweepResult:
     return SweepResult.load(run_store().load(run_id).folder / SWEEP_FILE)
 
 
-def runs_of(table: EmbeddingTable) -> tuple[Run, ...]:
-    """Compressions of this table, newest first."""
+def compressions_of(table: EmbeddingTable, runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """Those of the runs that compressed this table."""
     return tuple(
         run
-        for run in run_store().list().runs
+        for run in runs
         if run.record.kind == "compress" and run.record.source["fingerprint"] == table.fingerprint
     )
 

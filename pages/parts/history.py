@@ -1,0 +1,63 @@
+"""Earlier runs of the table at hand: look at one again, delete it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine import EmbeddingTable, EngineError
+from engine.runs import DamagedRun, Run
+from pages.parts import state
+
+
+def choose_earlier(table: EmbeddingTable) -> None:
+    """Controls in the sidebar; nothing where there is no run yet."""
+    listing = state.run_store().list()
+    runs = state.compressions_of(table, listing.runs)
+    with st.sidebar:
+        if runs:
+            _choose(table, runs)
+        if listing.damaged:
+            _report(listing.damaged)
+
+
+def _choose(table: EmbeddingTable, runs: tuple[Run, ...]) -> None:
+    captions: dict[str | None, str] = {run.id: _caption(run) for run in runs}
+    if state.starter(table) is not None:
+        captions[None] = "the plan that ships with the app"
+    options = list(captions)
+    current = state.current_run_id()
+    if current not in captions:
+        current = None
+    picked = st.selectbox(
+        "Plan on the map",
+        options,
+        index=options.index(current) if current in captions else None,
+        format_func=lambda run_id: captions[run_id],
+        placeholder="Choose a run",
+    )
+    if picked != current:
+        state.choose_run(picked)
+        st.rerun()
+    if current is not None and st.button(
+        "Delete this run", width="stretch", icon=":material/delete:"
+    ):
+        try:
+            state.run_store().delete(current)
+        except EngineError as error:
+            st.error(str(error), icon=":material/error:")
+            return
+        state.choose_run(None)
+        st.rerun()
+
+
+def _report(damaged: tuple[DamagedRun, ...]) -> None:
+    noun = "run is" if len(damaged) == 1 else "runs are"
+    with st.expander(f"{len(damaged)} {noun} damaged", icon=":material/warning:"):
+        for run in damaged:
+            st.caption(run.reason)
+
+
+def _caption(run: Run) -> str:
+    figures, created = run.record.figures, run.record.created_at.astimezone()
+    size = f"k = {figures['k']}, j = {max(figures['dimensions'])}"
+    return f"{size} · {created:%d %b %H:%M}"

@@ -1,0 +1,57 @@
+"""The README cannot rot: what it names exists, what exists is named, its example runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import engine
+from engine.cli.commands import group
+from engine.sources import SOURCE_KINDS
+
+REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+NUMBER = re.compile(r"\d[\d,]*\.?\d*")
+
+
+def test_every_public_name_is_documented() -> None:
+    missing = [name for name in engine.__all__ if f"engine.{name}" not in README]
+    assert missing == []
+
+
+def test_every_command_is_documented() -> None:
+    missing = [name for name in group.commands if f"subspace-atlas {name}" not in README]
+    assert missing == []
+
+
+def test_every_kind_of_source_is_documented() -> None:
+    missing = [kind for kind in SOURCE_KINDS if kind not in README]
+    assert missing == []
+
+
+def test_every_linked_file_is_there() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert links
+    assert [link for link in links if not (REPOSITORY / link).exists()] == []
+
+
+@pytest.mark.slow
+def test_the_example_prints_what_it_says(tmp_path: Path) -> None:
+    code, output = re.search(
+        r"```python\n(.+?)```\n\n```text\n(.+?)```", README, re.DOTALL
+    ).groups()
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert NUMBER.sub("#", finished.stdout) == NUMBER.sub("#", output)
+    # EM may settle in another optimum with another BLAS or thread count; 2 % tells them apart
+    # from a wrong number.
+    said, printed = (
+        [float(figure.replace(",", "")) for figure in NUMBER.findall(text)]
+        for text in (output, finished.stdout)
+    )
+    assert printed == pytest.approx(said, rel=0.02)
