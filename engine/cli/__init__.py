@@ -5,6 +5,7 @@ Exit codes: 0 done, 2 bad input (one line says what and why), 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
@@ -15,6 +16,9 @@ from engine.errors import EngineError
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name it cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(group.main(prog_name="subspace-atlas", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:

@@ -206,12 +206,15 @@ def _parse_seeding(text: str) -> str | dict[str, int]:
         return text
     try:
         pairs = [part.split("=", 1) for part in text.split(",")]
-        return {name.strip(): int(count) for name, count in pairs}
+        counts = {name.strip(): int(count) for name, count in pairs}
     except ValueError:
         raise ParameterError(
             f"--seeding takes counts as in directions=3,random=10, got {text!r}"
         ) from None
+    if len(counts) < len(pairs):
+        raise ParameterError(f"--seeding names one kind twice, got {text!r}; add the counts up")
+    return counts
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    click.echo(json.dumps(values, indent=1, ensure_ascii=False))
+    click.echo(json.dumps(values, indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,10 +29,9 @@ def progress_bars() -> Generator[ProgressCallback]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[detail]}"),
     )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
+    # Not the console's own word for it: that one believes FORCE_COLOR, which is about colours.
+    disable = not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=disable) as bars:
         tasks: dict[str, object] = {}
 
         def show(step: Step) -> None:
@@ -47,9 +47,14 @@ def progress_bars() -> Generator[ProgressCallback]:
         yield show
 
 
+def _plain_console() -> Console:
+    """Names of tables and files come out as they are, brackets and colons included."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
 def show_compression(name: str, compression: Compression, folder: Path) -> None:
     """The plan beside the SVD, the starts, and where the run is."""
-    console = Console(highlight=False, markup=False)
+    console = _plain_console()
     ours, svd = compression.figures, compression.svd
     table = Table(
         title=f"{name}: {compression.rows:,} × {compression.columns}", title_justify="left"
@@ -82,7 +87,7 @@ def show_sweep(result: SweepResult, place: Path) -> None:
     """Mean error of every k at every rate, the least of a rate marked."""
     from engine.curves import read_curves
 
-    console = Console(highlight=False, markup=False)
+    console = _plain_console()
     curves = read_curves(result.cells)
     table = Table(title=f"{result.name}: mean relative error", title_justify="left")
     table.add_column("rate", justify="right")
@@ -101,7 +106,7 @@ def show_sweep(result: SweepResult, place: Path) -> None:
 
 def show_record(run: Run) -> None:
     """What a run folder holds."""
-    console = Console(highlight=False, markup=False)
+    console = _plain_console()
     record = run.record
     table = Table(title=record.name, title_justify="left", show_header=False)
     table.add_row("kind", record.kind)

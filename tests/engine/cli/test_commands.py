@@ -1,0 +1,217 @@
+"""Every command where all goes well: what it prints, and what it leaves on the disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import engine
+from engine.factorization import Factorization
+from engine.paths import app_folder
+from engine.runs import RunStore, read_run
+from engine.sweep import SweepResult
+from tests.engine.cli.conftest import Shell
+from tests.engine.tables import lines, one_flat_shape, write_npy
+
+COMMANDS = ("app", "compress", "sweep", "info")
+
+
+def test_help_names_every_command(shell: Shell) -> None:
+    found = shell("--help")
+    assert (found.code, found.err) == (0, "")
+    for command in COMMANDS:
+        assert f"\n  {command} " in found.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, shell: Shell) -> None:
+    found = shell(command, "--help")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.startswith(f"Usage: subspace-atlas {command} ")
+
+
+def test_without_arguments_the_help_is_shown(shell: Shell) -> None:
+    found = shell()
+    assert found.code == 2
+    assert "Usage: subspace-atlas" in found.out
+    assert "compress" in found.out
+    assert found.err == ""
+
+
+def test_version_is_that_of_the_package(shell: Shell) -> None:
+    assert shell("--version").out == f"{engine.__version__}\n"
+
+
+def test_compress_writes_where_it_is_told(shell: Shell, table: Path, home: Path) -> None:
+    found = shell("compress", table, "-k", 3, "-j", 1, "-o", "out/run")
+    assert (found.code, found.err) == (0, "")
+    assert "lines: 180 × 8" in found.out
+    assert "3 subspaces of dimension 1 lose" in found.out
+    assert "Run: out/run" in found.out
+    assert "directions" in found.out  # the table of starts
+    assert Factorization.load(Path("out/run")).dimensions == (1, 1, 1)
+    assert not home.exists()
+
+
+def test_compress_writes_to_the_store(shell: Shell, table: Path) -> None:
+    found = shell("compress", table, "--rate", 0.4, "-k", 3)
+    assert found.code == 0
+    (run,) = RunStore().list().runs
+    assert f"Run: {run.folder}" in found.out
+    assert run.record.name == "lines, k = 3, j = 4"
+
+
+def test_compress_prints_json(shell: Shell, table: Path) -> None:
+    found = shell(
+        "compress", table, "-k", 3, "-j", 1, "--seeding", "directions=1,random=2", "--json"
+    )
+    assert (found.code, found.err) == (0, "")
+    values = json.loads(found.out)
+    factorization = Factorization.load(values["run"])
+    assert values["relative_error"] == factorization.relative_error(lines())
+    assert values["relative_error"] < values["svd"]["relative_error"]
+    assert values["svd"]["parameters"] >= values["parameters"] == factorization.parameters
+    assert [start["seeding"] for start in values["starts"]] == ["directions", "random", "random"]
+    assert values["beats_svd"] is True
+    assert values["source"] == "lines"
+
+
+def test_same_seed_same_figures(shell: Shell, table: Path) -> None:
+    plan = ("-k", 3, "-j", 2, "--starts", 1, "--json")
+    one, same = (json.loads(shell("compress", table, *plan, "--seed", 3).out) for _ in range(2))
+    for values in (one, same):
+        del values["run"], values["wall_seconds"], values["starts"][0]["wall_seconds"]
+    assert one == same
+
+
+def test_compress_says_where_the_svd_wins(shell: Shell, tmp_path: Path) -> None:
+    flat = write_npy(tmp_path / "flat.npy", one_flat_shape())
+    found = shell("compress", flat, "-k", 10, "--rate", 0.2)
+    assert found.code == 0
+    assert "SVD wins here" in found.out
+
+
+@pytest.mark.parametrize("plan", [("--method", "svd"), ("-k", 1), ("--method", "svd", "-k", 1)])
+def test_compress_by_svd_alone(plan: tuple[str, ...], shell: Shell, table: Path) -> None:
+    found = shell("compress", table, *plan, "-j", 2)
+    assert found.code == 0
+    assert "this is the truncated SVD of rank 2" in found.out
+    assert "Starts" not in found.out
+
+
+def test_sweep_to_csv_and_json(shell: Shell, table: Path, home: Path) -> None:
+    grid = ("--rates", "0.3,0.6", "-k", "2,3", "--seeds", "0,1")
+    assert shell("sweep", table, *grid, "-o", "sweep.csv").code == 0
+    with Path("sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["k"] for row in rows] == ["1", "1", *["2"] * 4, *["3"] * 4]
+    found = shell("sweep", table, *grid, "-o", "sweep.json")
+    assert (found.code, found.err) == (0, "")
+    saved = SweepResult.load("sweep.json")
+    assert [str(cell.relative_error) for cell in saved.cells] == [
+        row["relative_error"] for row in rows
+    ]
+    assert "Written: sweep.json" in found.out
+    for k in ("SVD", "k = 2", "k = 3"):
+        assert k in found.out
+    svd = saved.cells[0]
+    assert (svd.k, svd.asked_rate) == (1, 0.3)
+    assert f"{svd.relative_error:.4f}" in found.out
+    assert not home.exists()
+
+
+def test_sweep_to_the_store_and_as_json(shell: Shell, table: Path) -> None:
+    found = shell("sweep", table, "--rates", "0.3,0.99", "-k", "2", "--json")
+    assert (found.code, found.err) == (0, "")
+    values = json.loads(found.out)
+    (run,) = RunStore().list().runs
+    assert values["written"] == str(run.folder)
+    assert [cell["k"] for cell in values["cells"]] == [1, 2]
+    assert len(values["notes"]) == 2  # no room at 0.99
+
+
+def test_info_of_a_compression(shell: Shell, table: Path) -> None:
+    shell("compress", table, "-k", 3, "-j", 1, "-o", "run")
+    found = shell("info", "run")
+    assert (found.code, found.err) == (0, "")
+    for text in ("lines, k = 3, j = 1", "compress", "180 × 8", "relative error", "n_init=3"):
+        assert text in found.out
+    values = json.loads(shell("info", "run", "--json").out)
+    assert values["run"] == "run"
+    assert values["figures"] == read_run(Path("run")).record.figures
+
+
+def test_info_of_a_sweep(shell: Shell, table: Path) -> None:
+    shell("sweep", table, "--rates", "0.3", "-k", "2,3")
+    (run,) = RunStore().list().runs
+    found = shell("info", run.folder)
+    assert found.code == 0
+    for text in ("lines, 3 fits", "sweep", "cells", "180 × 8"):
+        assert text in found.out
+
+
+def test_names_are_printed_as_they_are(shell: Shell, tmp_path: Path) -> None:
+    name = "[bold]x[-1] :cat: [red]"
+    path = write_npy(tmp_path / f"{name}.npy", lines())
+    for arguments in (
+        ("compress", path, "-k", 3, "-j", 1, "-o", "run"),
+        ("sweep", path, "--rates", "0.5", "-k", "2", "-o", "sweep.json"),
+        ("info", "run"),
+    ):
+        found = shell(*arguments)
+        assert found.code == 0
+        assert name in found.out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_any_terminal_can_show_any_name(
+    encoding: str, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_npy(tmp_path / "naïve \udce9.npy", lines())  # a file name that is no UTF-8
+    strict = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr(sys, "stdout", strict)
+    assert shell("compress", path, "-k", 3, "-j", 1, "-o", "run").code == 0
+    assert shell("info", "run", "--json").code == 0
+    strict.flush()
+    shown = strict.buffer.getvalue().decode(encoding)  # pyright: ignore[reportAttributeAccessIssue]
+    assert "\\udce9: 180" in shown
+    record = json.loads(shown[shown.index("{") :])
+    assert record["source"]["name"] == "naïve \udce9"
+
+
+def test_progress_is_drawn_on_a_terminal_only(
+    shell: Shell, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as many a CI sets it: that is about colours
+    assert shell("compress", table, "-k", 3, "-j", 1).err == ""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert "Start 1 of 3" in shell("compress", table, "-k", 3, "-j", 1).err
+
+
+@pytest.mark.parametrize(
+    ("options", "tail"),
+    [
+        ((), ["--server.port", "8501", "--server.headless", "false"]),
+        (
+            ("--port", "9000", "--no-browser"),
+            ["--server.port", "9000", "--server.headless", "true"],
+        ),
+    ],
+)
+def test_app_hands_over_to_streamlit(
+    options: tuple[str, ...], tail: list[str], shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(os, "execv", lambda *arguments: calls.append(arguments))
+    assert shell("app", *options).code == 0
+    script = str(app_folder() / "app.py")
+    command = [sys.executable, "-m", "streamlit", "run", script, *tail]
+    assert calls == [(sys.executable, command)]
