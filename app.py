@@ -6,9 +6,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.parts import entry
+
 _BRAND = Path(__file__).parent / "assets" / "brand"
 _MARK = str(_BRAND / "mark.svg")
 
+entry.mark_ready()
 st.set_page_config(page_title="Subspace Atlas", page_icon=_MARK, layout="wide")
 st.logo(str(_BRAND / "logo.svg"), size="large", icon_image=_MARK)
 st.navigation(

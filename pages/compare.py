@@ -8,7 +8,7 @@ import streamlit as st
 from engine import EmbeddingTable, EngineError
 from engine.curves import RateChoice, choose_by_rate, read_curves
 from engine.sweep import SweepResult
-from pages.parts import charts, inputs, jobs, state
+from pages.parts import charts, entry, inputs, jobs, state
 from pages.parts.state import Source
 
 _KS = (2, 3, 4, 5, 8, 10, 16, 20)
@@ -184,4 +184,5 @@ def _best_table(choices: tuple[RateChoice, ...]) -> None:
     )
 
 
+entry.enter_by_app()
 main()

@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from engine import EmbeddingTable, EngineError
-from pages.parts import charts, history, inputs, jobs, state
+from pages.parts import charts, entry, history, inputs, jobs, state
 from pages.parts.palette import subspace_colour
 from pages.parts.state import Source, View
 from pages.parts.wording import short_bytes, short_count
@@ -327,4 +327,5 @@ def _subspace_table(view: View) -> None:
     )
 
 
+entry.enter_by_app()
 main()

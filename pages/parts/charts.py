@@ -208,6 +208,7 @@ def _add_curve(
         go.Scatter(
             x=[*rates, *reversed(rates)],
             y=[*high, *reversed(low)],
+            mode="lines",
             fill="toself",
             fillcolor=colour,
             opacity=0.2,
