@@ -6,17 +6,15 @@ nothing: a damaged folder is reported and the others are listed all the same.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import platformdirs
-
 from engine.errors import EngineError, FormatError, ParameterError
 from engine.folders import remove_folder, write_folder
+from engine.paths import user_data_folder
 from engine.records import RunRecord, RunSource
 
 __all__ = [
@@ -281,6 +279,4 @@ def write_run(
 
 
 def _default_root() -> Path:
-    home = os.environ.get("SUBSPACE_ATLAS_HOME")
-    base = Path(home) if home else platformdirs.user_data_path("subspace-atlas", appauthor=False)
-    return base / "runs"
+    return user_data_folder() / "runs"
