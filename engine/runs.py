@@ -6,6 +6,7 @@ nothing: a damaged folder is reported and the others are listed all the same.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
