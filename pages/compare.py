@@ -10,6 +10,7 @@ from engine.curves import RateChoice, choose_by_rate, read_curves
 from engine.sweep import SweepResult
 from pages.parts import charts, entry, inputs, jobs, state
 from pages.parts.state import Source
+from pages.parts.wording import literal
 
 _KS = (2, 3, 4, 5, 8, 10, 16, 20)
 _DEFAULT_KS = (2, 3, 5, 10)
@@ -26,7 +27,7 @@ def main() -> None:
     try:
         table = state.load_source(source)
     except EngineError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(literal(str(error)), icon=":material/error:")
         return
     _sweep_controls(source, table)
     done = jobs.outcome("sweep")
@@ -35,12 +36,15 @@ def main() -> None:
     try:
         sweep, origin = state.current_sweep(table)
     except EngineError as error:
-        st.warning(f"Your last sweep cannot be opened. {error}", icon=":material/warning:")
+        st.warning(
+            f"Your last sweep cannot be opened. {literal(str(error))}", icon=":material/warning:"
+        )
         return
     if sweep is None:
         st.markdown(
-            f"**{table.name}** has no curves yet. Choose the grid in the sidebar and press "
-            "**Run the sweep**: every k is fitted at every rate, beside the SVD of the same size."
+            f"**{literal(table.name)}** has no curves yet. Choose the grid in the sidebar and "
+            "press **Run the sweep**: every k is fitted at every rate, beside the SVD of the same "
+            "size."
         )
         return
     _show(table, sweep, origin)
@@ -81,8 +85,8 @@ def _sweep_controls(source: Source, table: EmbeddingTable) -> None:
 
 def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
     st.markdown(
-        f"How much of **{table.name}** is lost at each size. Every method gets the same number of "
-        "stored numbers at a rate; lower is better. Bands span the seeds."
+        f"How much of **{literal(table.name)}** is lost at each size. Every method gets the same "
+        "number of stored numbers at a rate; lower is better. Bands span the seeds."
     )
     curves = read_curves(sweep.cells)
     choices = choose_by_rate(curves)
@@ -109,7 +113,7 @@ def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
     )
     st.caption(f"From {origin}: {len(sweep.cells)} fits on {sweep.rows:,} × {sweep.columns} rows.")
     for note in sweep.notes:
-        st.caption(f":material/info: {note}")
+        st.caption(f":material/info: {literal(note)}")
     st.subheader("The best k at each rate")
     _best_table(choices)
     st.download_button(

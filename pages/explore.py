@@ -14,7 +14,7 @@ from engine import EmbeddingTable, EngineError
 from pages.parts import charts, entry, history, inputs, jobs, state
 from pages.parts.palette import subspace_colour
 from pages.parts.state import Source, View
-from pages.parts.wording import short_bytes, short_count
+from pages.parts.wording import literal, short_bytes, short_count
 
 _COLOURINGS = ("Subspace", "Error", "Norm")
 _TABLE_ROWS = 11  # that fit beside the map without scrolling
@@ -30,7 +30,7 @@ def main() -> None:
     try:
         table = state.load_source(source)
     except EngineError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(literal(str(error)), icon=":material/error:")
         return
     plan = inputs.choose_plan(table)
     with st.sidebar:
@@ -51,7 +51,7 @@ def main() -> None:
     try:
         view = state.current_view(table)
     except EngineError as error:
-        st.warning(f"That run cannot be opened. {error}", icon=":material/warning:")
+        st.warning(f"That run cannot be opened. {literal(str(error))}", icon=":material/warning:")
         state.choose_run(None)
         view = state.current_view(table)
     _headline(table, view)
@@ -69,9 +69,9 @@ def _invite() -> None:
 
 def _headline(table: EmbeddingTable, view: View | None) -> None:
     n, d = table.matrix.shape
-    st.title(table.name)
+    st.title(literal(table.name))
     for note in table.notes:
-        st.caption(f":material/build: {note}")
+        st.caption(f":material/build: {literal(note)}")
     if view is None:
         st.markdown(
             f"{n:,} tokens, each a row of {d} numbers. Choose **k** and a size in the sidebar and "
@@ -89,7 +89,7 @@ def _headline(table: EmbeddingTable, view: View | None) -> None:
     icon = ":material/check_circle:" if figures["beats_svd"] else ":material/info:"
     st.markdown(f"{icon} {figures['verdict']}")
     for note in figures["notes"]:
-        st.caption(f":material/info: {note}")
+        st.caption(f":material/info: {literal(note)}")
 
 
 def _metrics(figures: dict[str, Any]) -> None:
@@ -161,7 +161,7 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
     rows = state.drawn_rows(table)
     found = _search(table, query)
     if query and not len(found):
-        st.info(f"No token holds “{query}”.", icon=":material/search_off:")
+        st.info(f"No token holds “{literal(query)}”.", icon=":material/search_off:")
     left, right = st.columns([2.1, 1], gap="medium")
     with left:
         selected = _map(table, view, layout[rows], rows, str(colouring), found)
@@ -261,7 +261,7 @@ def _token_table(
                 "hide a subspace, double-click to see it alone."
             )
         return
-    what = "selected on the map" if len(selected) else f"with “{query}”"
+    what = "selected on the map" if len(selected) else f"with “{literal(query)}”"
     st.markdown(f"**{len(shown):,} {'token' if len(shown) == 1 else 'tokens'}** {what}")
     frame = pd.DataFrame(
         {"Token": [table.tokens[i] for i in shown], "Norm": state.row_norms(table)[shown]}

@@ -7,6 +7,7 @@ import streamlit as st
 from engine import EmbeddingTable, EngineError
 from engine.runs import DamagedRun, Run
 from pages.parts import state
+from pages.parts.wording import literal
 
 
 def choose_earlier(table: EmbeddingTable) -> None:
@@ -44,7 +45,7 @@ def _choose(table: EmbeddingTable, runs: tuple[Run, ...]) -> None:
         try:
             state.run_store().delete(current)
         except EngineError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(literal(str(error)), icon=":material/error:")
             return
         state.choose_run(None)
         st.rerun()
@@ -54,7 +55,7 @@ def _report(damaged: tuple[DamagedRun, ...]) -> None:
     noun = "run is" if len(damaged) == 1 else "runs are"
     with st.expander(f"{len(damaged)} {noun} damaged", icon=":material/warning:"):
         for run in damaged:
-            st.caption(run.reason)
+            st.caption(literal(run.reason))
 
 
 def _caption(run: Run) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from engine import EmbeddingTable, EngineError
 from engine.budget import dimension_for_rate, matching_rank, parameters, rate_for_dimension
 from pages.parts.state import Source, keep_upload
-from pages.parts.wording import short_count
+from pages.parts.wording import literal, short_count
 
 _BUNDLED = "Bundled model"
 _HUB = "Hugging Face model"
@@ -165,4 +165,4 @@ def _choose_size(n: int, d: int, k: int, *, by_rate: bool) -> tuple[int | None, 
     try:
         return dimension_for_rate(n, d, k, percent / 100), ""
     except EngineError as error:
-        return None, str(error)
+        return None, literal(str(error))

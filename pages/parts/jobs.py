@@ -10,7 +10,7 @@ import streamlit as st
 from engine.jobs.queue import JobQueue
 from engine.jobs.status import JobStatus
 from pages.parts.state import Source
-from pages.parts.wording import duration
+from pages.parts.wording import duration, literal
 
 _ACTIVE = ("queued", "running")
 
@@ -55,7 +55,10 @@ def outcome(slot: str) -> dict[str, Any] | None:
         elif status.state == "cancelled":
             st.session_state[f"message.{slot}"] = ("info", "Cancelled. Nothing was changed.")
         else:
-            st.session_state[f"message.{slot}"] = ("error", status.error or "The job failed.")
+            st.session_state[f"message.{slot}"] = (
+                "error",
+                literal(status.error or "The job failed."),
+            )
     kind, text = st.session_state.get(f"message.{slot}", ("", ""))
     if kind == "error":
         st.error(text, icon=":material/error:")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_MARKUP = re.compile(r"[\\`*_{}\[\]()#+\-.!|~$:<>&]")
+
 
 def short_count(value: float) -> str:
     """A count with three digits: 7.01 M."""
@@ -23,3 +27,8 @@ def duration(seconds: float) -> str:
     """A length of time: 42 s, 3 min 20 s."""
     whole = max(0, round(seconds))
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def literal(text: str) -> str:
+    """Text for a place that reads Markdown, shown as it is: names, messages, what was typed."""
+    return _MARKUP.sub(r"\\\g<0>", text)
