@@ -15,12 +15,14 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from engine import RunStore
 from tests.browser.driver import (
     CHROMIUM_ARGS,
     LOAD_MILLISECONDS,
     collect_errors,
     find_chromium,
 )
+from tests.browser.explorer import TinyTable, plant_table
 from tests.browser.server import Server, serve_script
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -73,6 +75,22 @@ def app_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The app of this checkout, storing its runs in a folder of its own."""
     with serve_script(REPOSITORY / "app.py", home=tmp_path_factory.mktemp("home")) as server:
         yield server
+
+
+@pytest.fixture(scope="package")
+def tiny(app_server: Server, tmp_path_factory: pytest.TempPathFactory) -> TinyTable:
+    """A table on planted subspaces, and a run of it in the server's store."""
+    path = tmp_path_factory.mktemp("tables") / "tiny.npy"
+    return plant_table(path, store=RunStore(app_server.home / "runs"))
+
+
+@pytest.fixture
+def quiet_log(app_server: Server) -> Iterator[None]:
+    """Fails the test in which the server logs a traceback: the page shows none by design."""
+    before = len(app_server.log.read_bytes())
+    yield
+    logged = app_server.log.read_bytes()[before:].decode(errors="replace")
+    assert "Traceback" not in logged, logged
 
 
 @pytest.fixture

@@ -25,12 +25,16 @@ class Server:
 
     Attributes:
         url: Where it answers.
+        home: The folder it stores its runs in.
         log: The file that everything it prints goes to.
+        pid: Its process.
         start_seconds: From starting the process to its first answer.
     """
 
     url: str
+    home: Path
     log: Path
+    pid: int
     start_seconds: float
 
 
@@ -65,7 +69,13 @@ def serve(
         try:
             url = f"http://localhost:{port}"
             _await_answer(process, f"{url}/_stcore/health", log)
-            yield Server(url=url, log=log, start_seconds=time.monotonic() - begun)
+            yield Server(
+                url=url,
+                home=home,
+                log=log,
+                pid=process.pid,
+                start_seconds=time.monotonic() - begun,
+            )
         finally:
             _stop(process)
 
