@@ -225,9 +225,17 @@ def _measure(
     overlaps: list[NeighbourOverlap | None] = [None, None]
     if count > 0:
         queries = sample_rows(len(matrix), config.queries, config.seed)
-        before = nearest_neighbours(matrix, queries, count=count, progress=progress)
-        for index, plan in enumerate(plans):
-            after = nearest_neighbours(plan.reconstruct(), queries, count=count, progress=progress)
+        before = nearest_neighbours(
+            matrix, queries, count=count, phase="Neighbours in the table", progress=progress
+        )
+        for index, (plan, name) in enumerate(zip(plans, ("the plan", "the SVD"), strict=True)):
+            after = nearest_neighbours(
+                plan.reconstruct(),
+                queries,
+                count=count,
+                phase=f"Neighbours in {name}",
+                progress=progress,
+            )
             overlaps[index] = neighbour_overlap(before, after, len(matrix))
     ours, svd = (
         PlanFigures(

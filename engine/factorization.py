@@ -18,7 +18,10 @@ _CHUNK_ROWS = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitRecord:
-    """How a factorization was made: enough to make it again.
+    """How a factorization was made: enough to make it again from the same matrix.
+
+    Row weights and a first partition are arrays of the caller's; the config says only that there
+    were some.
 
     Attributes:
         method: ``"svd"`` or ``"messi"``.

@@ -1,4 +1,4 @@
-"""Folders that are complete or not there at all.
+"""Folders and files that are complete or not there at all.
 
 A folder is filled under a temporary name beside its place, on the same file system, and renamed
 when everything is on the disk. What a killed process left is swept by the next one.
@@ -49,6 +49,27 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _flush(folder.parent)
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Make a file, or replace one, in one step.
+
+    Args:
+        path: Where to; missing parents are made.
+        write: Writes the file it is given. May raise anything: nothing is left behind then.
+
+    Raises:
+        OSError: If the disk refuses (full, read-only, no permission).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        write(temporary)
+        _flush(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def remove_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import EngineError, FormatError
+from engine.folders import write_file
 from engine.paths import assets_folder, user_data_folder
 from engine.sweep import SweepResult
 
@@ -97,11 +98,9 @@ def keep_umap_layout(fingerprint: str, layout: Tensor) -> Path:
         EngineError: If the disk refuses.
     """
     path = _layout_path(fingerprint)
-    temporary = path.with_suffix(".part")
+    tensors = {"layout": layout.float().contiguous()}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"layout": layout.float().contiguous()}, temporary)
-        temporary.replace(path)
+        write_file(path, lambda temporary: save_file(tensors, temporary))
     except (OSError, SafetensorError) as error:
         raise EngineError(
             f"could not keep the layout in {path.parent}: {error}; free some space or point "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import cycle, islice
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -67,7 +68,8 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
         The cheapest start's factorization; ``record.starts`` reports all of them.
 
     Raises:
-        ParameterError: If a parameter is out of range, or both or neither of j and rate are given.
+        ParameterError: If a parameter is out of range, k needs more memory than is free, or both
+            or neither of j and rate are given.
         ShapeError: If the matrix, the weights or the labels have the wrong shape.
         SourceError: If the matrix holds NaN or infinity.
 
@@ -103,6 +105,11 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
 
 
 def _check_matrix(matrix: Tensor) -> Tensor:
+    if not isinstance(matrix, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ParameterError(
+            f"the matrix must be a torch tensor, got {type(matrix).__name__}; "
+            "pass a NumPy array through torch.from_numpy"
+        )
     if matrix.ndim != 2 or min(matrix.shape) < 1:
         raise ShapeError(
             f"the matrix must have shape (rows, columns), both at least 1, got "
@@ -133,7 +140,18 @@ def _resolve_plan(
         assert rate is not None
         j = dimension_for_rate(n, d, k, rate)
     check_dimension(j, d)
+    _check_memory(k, d)
     return k, j
+
+
+def _check_memory(k: int, d: int) -> None:
+    """Refuse a k whose d × d statistics do not fit: float64 sums and float32 frames of each."""
+    needed, free = k * d * d * (8 + 8 + 4), psutil.virtual_memory().available
+    if needed > free:
+        raise ParameterError(
+            f"k = {k:,} subspaces of a table {d:,} wide need {needed / 1e9:.1f} GB to fit, "
+            f"{free / 1e9:.1f} GB are free; lower k"
+        )
 
 
 def _check_weights(weights: Tensor, n: int) -> Tensor:
@@ -144,7 +162,8 @@ def _check_weights(weights: Tensor, n: int) -> Tensor:
         raise ParameterError("weights must be finite and not negative")
     if float(doubled.sum()) <= 0:
         raise ParameterError("weights must not all be zero")
-    return doubled
+    # Only their ratios matter, and the dtype of the rows must be able to hold them.
+    return doubled / doubled.max()
 
 
 def _check_labels(labels: Tensor, n: int, k: int) -> Tensor:

@@ -8,7 +8,6 @@ factorization's `stored_bytes`.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,8 +19,9 @@ from torch import Tensor
 
 from engine.clustering.search import StartReport
 from engine.coding.packing import bits_for, pack_integers, unpack_integers
-from engine.errors import FormatError, ShapeError
+from engine.errors import EngineError, FormatError, ShapeError
 from engine.factorization import Factorization, FitRecord
+from engine.folders import write_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +37,10 @@ def save_factorization(factorization: Factorization, folder: Path) -> None:
     Args:
         factorization: What to write.
         folder: Where; made when missing. Files of the same names are replaced.
+
+    Raises:
+        EngineError: If the disk refuses.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     header = {
         "schema": SCHEMA_VERSION,
         "rows": factorization.shape[0],
@@ -52,12 +54,15 @@ def save_factorization(factorization: Factorization, folder: Path) -> None:
     }
     if factorization.k > 1:
         tensors["labels"] = pack_integers(factorization.labels, bits_for(factorization.k))
-    temporary = folder / f".{TENSOR_FILE}.{os.getpid()}"
-    save_file(tensors, temporary)
-    temporary.replace(folder / TENSOR_FILE)
-    temporary = folder / f".{RECORD_FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps(header, indent=1, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(folder / RECORD_FILE)
+    text = json.dumps(header, indent=1, ensure_ascii=False)
+    try:
+        write_file(folder / TENSOR_FILE, lambda path: save_file(tensors, path))
+        write_file(folder / RECORD_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    except (OSError, SafetensorError) as error:  # a full disk comes as either
+        raise EngineError(
+            f"could not write the factorization to {folder}: {error}; "
+            "free some space or choose a folder you may write to"
+        ) from error
 
 
 def load_factorization(folder: Path) -> Factorization:

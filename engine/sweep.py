@@ -7,15 +7,16 @@ import io
 import json
 import os
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from math import ceil
 from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor
 
-from engine.budget import check_k, check_rate, dimension_for_rate
+from engine.budget import check_k, check_rate, dimension_for_rate, matching_rank
 from engine.errors import EngineError, FormatError, ParameterError
+from engine.folders import write_file
 from engine.methods import factorize
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.table import EmbeddingTable
@@ -68,7 +69,7 @@ class SweepCell:
         k: Number of subspaces.
         j: Their dimension.
         asked_rate: The rate of the grid.
-        rate: The rate reached, never below the one asked for.
+        rate: The rate reached: for k > 1 never below the one asked for, for the SVD never above.
         parameters: Numbers stored.
         stored_bytes: Bytes of everything stored.
         seed: Seed of the fit.
@@ -133,13 +134,9 @@ class SweepResult:
             text = self.to_csv()
         else:
             text = json.dumps({"schema": SCHEMA_VERSION, **asdict(self)}, allow_nan=False)
-        temporary = path.with_name(f".{path.name}.part")
         try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
+            write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
             raise EngineError(
                 f"could not write {path}: {error.strerror}; free some space or choose a folder "
                 "you may write to"
@@ -224,8 +221,9 @@ def run_sweep(
         progress: Called after every cell; raises `engine.Cancelled` to stop.
 
     Returns:
-        The SVD at every rate, then every k at every rate for every seed. A cell with no room for
-        one dimension is left out and noted.
+        The SVD at every rate, of the smallest rank that uses up the budget, so that no k has more
+        numbers to spend than the SVD beside it; then every k at every rate for every seed. A cell
+        with no room for one dimension is left out and noted.
 
     Raises:
         ParameterError: If a k does not fit the table, or no cell does.
@@ -239,7 +237,7 @@ def run_sweep(
         report = Progress(phase="Sweeping", done=done, total=len(plans), detail=plan.caption)
         progress(report)
         try:
-            j = dimension_for_rate(n, d, plan.k, plan.rate)
+            j = _dimension(n, d, plan)
         except ParameterError as error:
             notes[f"Left out: {error}."] = None
             continue
@@ -281,6 +279,12 @@ def _plans(config: SweepConfig, n: int) -> list[_Plan]:
     return svd + [
         _Plan("messi", k, rate, seed) for k in ks for rate in config.rates for seed in config.seeds
     ]
+
+
+def _dimension(n: int, d: int, plan: _Plan) -> int:
+    """Rank of the SVD, rounded up in its favour; dimension of k subspaces, rounded down."""
+    within = dimension_for_rate(n, d, plan.k, plan.rate)
+    return matching_rank(n, d, ceil((1 - plan.rate) * n * d)) if plan.method == "svd" else within
 
 
 def _fit(

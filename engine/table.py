@@ -90,7 +90,8 @@ def check_finite(matrix: Tensor, name: str) -> None:
 def unique_tokens(tokens: list[str]) -> tuple[list[str], tuple[str, ...]]:
     """Make every token unique without dropping a row.
 
-    The second "cat" becomes "cat (2)", and so on, so that row numbers stay those of the source.
+    What is no valid text becomes question marks; the second "cat" becomes "cat (2)", and so on, so
+    that row numbers stay those of the source.
 
     Args:
         tokens: One string a row.
@@ -98,6 +99,8 @@ def unique_tokens(tokens: list[str]) -> tuple[list[str], tuple[str, ...]]:
     Returns:
         The tokens, unique, and a note for the user when something was renamed.
     """
+    # Half of a surrogate pair, as some vocabularies hold, is no text that could be shown or saved.
+    tokens = [token.encode("utf-8", "replace").decode("utf-8") for token in tokens]
     if len(set(tokens)) == len(tokens):
         return tokens, ()
     taken = set(tokens)

@@ -48,7 +48,7 @@ def app(port: int, no_browser: bool) -> None:
     """Serve the explorer on this machine and open it in the browser."""
     from engine.paths import app_folder
 
-    command = [sys.executable, "-m", "streamlit", "run", str(app_folder() / "app.py")]
+    command = [sys.executable, "-P", "-m", "streamlit", "run", str(app_folder() / "app.py")]
     command += ["--server.port", str(port), "--server.headless", str(no_browser).lower()]
     os.execv(sys.executable, command)
 

@@ -12,6 +12,8 @@ from engine.clustering.statistics import ScatterStatistics
 from engine.clustering.subspaces import SubspaceSet, principal_subspaces, row_squared_norms
 from engine.errors import ParameterError
 
+# A residual below this share of the row's squared length is rounding, not distance.
+_ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}
 _MOVE_SHARE = 0.25  # moving a row costs twice adding it: past this a fresh sum is no dearer
 
 
@@ -121,7 +123,7 @@ def em_steps(rows: WeightedRows, labels: Tensor, dimensions: tuple[int, ...]) ->
     while True:
         subspaces = principal_subspaces(statistics.scatter, dimensions, rows.points.dtype)
         new, residuals = subspaces.assign(rows.points, rows.squared_norms)
-        target, refilled = _refill_empty(new, residuals, rows.weights, dimensions)
+        target, refilled = _refill_empty(new, residuals, rows, dimensions)
         cost = weighted_sum(residuals, rows.weights) / rows.energy
         yield EMStep(
             subspaces=subspaces, labels=new, residuals=residuals, cost=cost, refilled=refilled
@@ -192,13 +194,14 @@ def _count(rows: WeightedRows, labels: Tensor, k: int) -> ScatterStatistics:
 
 
 def _refill_empty(
-    labels: Tensor, residuals: Tensor, weights: Tensor | None, dimensions: tuple[int, ...]
+    labels: Tensor, residuals: Tensor, rows: WeightedRows, dimensions: tuple[int, ...]
 ) -> tuple[Tensor, tuple[int, ...]]:
     """Give every empty cluster the rows that are served worst.
 
     At most j_c rows go to cluster c: its refitted subspace then holds them exactly, the others
     only lost rows, so the cost cannot rise.
     """
+    weights = rows.weights
     present = labels if weights is None else labels[weights > 0]
     counts = present.bincount(minlength=len(dimensions))
     empty = tuple((counts == 0).nonzero().squeeze(1).tolist())
@@ -206,7 +209,8 @@ def _refill_empty(
         return labels, ()
     costs = residuals.double() if weights is None else residuals.double() * weights
     worst = costs.argsort(descending=True, stable=True)
-    worst = worst[costs[worst] > 0].tolist()  # rows that are held exactly gain nothing
+    lost = (residuals > _ROUNDING[residuals.dtype] * rows.squared_norms) & (costs > 0)
+    worst = worst[lost[worst]].tolist()  # rows that are held exactly gain nothing
     labels = labels.clone()
     position, refilled = 0, list[int]()
     for cluster in empty:

@@ -77,6 +77,7 @@ def main() -> None:
     runs = [{"asked_rate": rate, **compress(rate, k)} for rate, k in PLANS]
     for run in runs:
         del run["run"]  # a temporary folder
+    output.mkdir(parents=True, exist_ok=True)
     target = output / "compress-minilm.json"
     summary = {"command": COMMAND, **describe_machine(), "runs": runs}
     target.write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

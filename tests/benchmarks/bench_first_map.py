@@ -59,6 +59,7 @@ def main() -> None:
         "cold_seconds_from_process_start": cold,
         "warm_seconds_from_page_open": warm,
     }
+    options.output.mkdir(parents=True, exist_ok=True)
     target = options.output / "first-map.json"
     target.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     page = "\n".join(

@@ -197,7 +197,7 @@ def test_given_labels_are_the_start() -> None:
     assert [start.seeding for start in found.factorization.record.starts] == ["given"]
 
 
-@pytest.mark.parametrize("phase", ["Start", "Fitting the SVD", "Comparing neighbours"])
+@pytest.mark.parametrize("phase", ["Start", "Fitting the SVD", "Neighbours in the SVD"])
 def test_it_can_be_cancelled_in_every_phase(phase: str) -> None:
     def cancel(progress: Progress) -> None:
         if progress.phase.startswith(phase):

@@ -213,5 +213,5 @@ def test_app_hands_over_to_streamlit(
     monkeypatch.setattr(os, "execv", lambda *arguments: calls.append(arguments))
     assert shell("app", *options).code == 0
     script = str(app_folder() / "app.py")
-    command = [sys.executable, "-m", "streamlit", "run", script, *tail]
+    command = [sys.executable, "-P", "-m", "streamlit", "run", script, *tail]
     assert calls == [(sys.executable, command)]

@@ -268,7 +268,7 @@ def test_an_empty_cluster_is_refilled_reported_and_pays(k: int, dtype: torch.dty
 def test_refill_gives_each_empty_cluster_its_own_worst_rows() -> None:
     residuals = torch.tensor([0.0, 5.0, 1.0, 4.0, 3.0, 2.0, 0.0, 0.0])
     labels, refilled = em._refill_empty(
-        torch.zeros(8, dtype=torch.int64), residuals, None, (1, 1, 1)
+        torch.zeros(8, dtype=torch.int64), residuals, WeightedRows.of(torch.ones(8, 9)), (1, 1, 1)
     )
     assert refilled == (1, 2)
     assert labels.tolist() == [0, 1, 0, 2, 0, 0, 0, 0]
@@ -277,16 +277,26 @@ def test_refill_gives_each_empty_cluster_its_own_worst_rows() -> None:
 def test_refill_goes_by_weighted_distance_and_sees_no_row_of_weight_zero() -> None:
     residuals = torch.tensor([1.0, 9.0, 2.0, 3.0])
     weights = torch.tensor([1.0, 0.0, 3.0, 1.0], dtype=torch.float64)
-    labels, refilled = em._refill_empty(torch.tensor([0, 1, 0, 0]), residuals, weights, (1, 1))
+    rows = WeightedRows.of(torch.ones(4, 9), weights)
+    labels, refilled = em._refill_empty(torch.tensor([0, 1, 0, 0]), residuals, rows, (1, 1))
     assert refilled == (1,)  # cluster 1 holds only a row of no weight
     assert labels.tolist() == [0, 1, 1, 0]
 
 
 def test_rows_held_exactly_refill_nothing() -> None:
     labels = torch.zeros(4, dtype=torch.int64)
-    same, refilled = em._refill_empty(labels, torch.zeros(4), None, (1, 1))
+    rounding = torch.tensor([0.0, 1e-7, 3e-7, 0.0])  # of rows of squared length 9
+    same, refilled = em._refill_empty(labels, rounding, WeightedRows.of(torch.ones(4, 9)), (1, 1))
     assert refilled == ()
     assert torch.equal(same, labels)
+
+
+def test_few_distinct_rows_settle_instead_of_refilling_rounding() -> None:
+    points = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).repeat(50, 1)
+    labels = torch.randint(8, (200,), generator=torch.Generator().manual_seed(0))
+    result = run_em(WeightedRows.of(points), labels, (1,) * 8, max_iterations=50, tolerance=1e-4)
+    assert result.converged
+    assert result.cost_history[-1] < 1e-6
 
 
 @pytest.mark.parametrize("weighted", [False, True])

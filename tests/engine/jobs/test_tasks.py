@@ -51,7 +51,9 @@ def test_compress_leaves_a_run(source: JsonObject) -> None:
         "Reading the table",
         "Start 1 of 1",
         "Fitting the SVD of the same size",
-        "Comparing neighbours",
+        "Neighbours in the table",
+        "Neighbours in the plan",
+        "Neighbours in the SVD",
     ]
 
 
