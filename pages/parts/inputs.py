@@ -49,6 +49,7 @@ class PlanChoice:
 
 def choose_source() -> Source | None:
     """Controls for the table; None while there is nothing to load yet."""
+    _carry_over("source", "spec", "tensor", "tokens")
     with st.sidebar:
         st.subheader("Embedding table")
         kind = st.selectbox(
@@ -96,6 +97,13 @@ def _details(*, with_tokens: bool) -> tuple[str | None, str | None]:
         if with_tokens:
             tokens = st.text_input("Tokens file", key="tokens", placeholder="beside the vectors")
     return tensor.strip() or None, tokens.strip() or None
+
+
+def _carry_over(*keys: str) -> None:
+    """Let controls keep their values when the page changes; Streamlit ties them to one page."""
+    for key in keys:
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
 
 
 def choose_plan(table: EmbeddingTable) -> PlanChoice:

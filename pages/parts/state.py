@@ -107,7 +107,11 @@ def current_view(table: EmbeddingTable) -> View | None:
 
 def current_run_id() -> str | None:
     """The run this session or its link names, of whatever table."""
-    return st.session_state.get("run") or st.query_params.get("run")
+    if not st.session_state.get("run"):
+        st.session_state["run"] = st.query_params.get("run")
+    elif "run" not in st.query_params:
+        st.query_params["run"] = st.session_state["run"]  # the menu leads to a bare address
+    return st.session_state["run"]
 
 
 def choose_run(run_id: str | None) -> None:
