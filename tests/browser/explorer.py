@@ -78,6 +78,26 @@ def open_tiny(page: Page, server: Server, tiny: TinyTable, **query: object) -> L
     return find_chart(page)
 
 
+def go_to_compare(page: Page) -> None:
+    """Change to the Compare page by the menu, which is in the sidebar where it is narrow.
+
+    By its address the page opens as well, but Streamlit then first looks for the server under that
+    address, and the browser's console reports what it does not find there.
+    """
+    open_sidebar(page)
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("heading", name="k subspaces against one").wait_for()
+    settle(page)
+
+
+def open_sidebar(page: Page) -> None:
+    """Show the sidebar where it is folded away."""
+    expand = page.get_by_test_id("stExpandSidebarButton")
+    if expand.is_visible():
+        expand.click()
+    expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "false")
+
+
 def compress_button(page: Page) -> Locator:
     """The button that starts a compression, in the sidebar."""
     return page.get_by_test_id("stSidebar").get_by_test_id("stBaseButton-primary")
