@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any, cast
 
-from engine.compression import Compression, CompressionConfig
+from engine.compression import Compression, CompressionConfig, PlanFigures
+from engine.errors import FormatError
 from engine.provenance import installed_versions
 from engine.records import RunRecord, RunSource
 from engine.sweep import SweepResult
@@ -65,6 +67,21 @@ def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord,
         versions=installed_versions(),
     )
     return record, lambda folder: result.save(folder / SWEEP_FILE)
+
+
+def check_compression_figures(figures: dict[str, Any]) -> None:
+    """Refuse the figures of a run that a page could not show.
+
+    Raises:
+        FormatError: If one that `record_compression` writes is missing.
+    """
+    plan = {item.name for item in fields(PlanFigures)}
+    more = {"parameters_before", "dense_bytes", "source_bytes", "svd", "verdict", "notes"}
+    svd = figures.get("svd")
+    missing = (plan | more | {"beats_svd"}) - set(figures)
+    missing |= plan - set(cast("dict[str, Any]", svd)) if isinstance(svd, dict) else {"svd"}
+    if missing:
+        raise FormatError(f"the run lacks {', '.join(sorted(missing))}; it was not made by us")
 
 
 def _source(table: EmbeddingTable) -> RunSource:

@@ -85,8 +85,9 @@ def _sweep_controls(source: Source, table: EmbeddingTable) -> None:
 
 def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
     st.markdown(
-        f"How much of **{literal(table.name)}** is lost at each size. Every method gets the same "
-        "number of stored numbers at a rate; lower is better. Bands span the seeds."
+        f"How much of **{literal(table.name)}** is lost at each size. At a rate, every "
+        "method gets the same budget of stored numbers, rounded in the SVD's favour; lower is "
+        "better. Bands span the seeds."
     )
     curves = read_curves(sweep.cells)
     choices = choose_by_rate(curves)
@@ -100,7 +101,8 @@ def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
         bind="query-params",
         label_visibility="collapsed",
     )
-    st.plotly_chart(
+    left, right = st.columns([1.7, 1], gap="medium")
+    left.plotly_chart(
         charts.error_curves(
             curves,
             theme=st.context.theme.type or "light",
@@ -109,13 +111,14 @@ def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
         ),
         key="curves",
         config={"displaylogo": False},
-        alt="Error against compression rate. The same figures are in the table below.",
+        alt="Error against compression rate. The same figures are in the table beside it.",
     )
+    with right:
+        st.markdown("**The best k at each rate**")
+        _best_table(choices)
     st.caption(f"From {origin}: {len(sweep.cells)} fits on {sweep.rows:,} × {sweep.columns} rows.")
     for note in sweep.notes:
         st.caption(f":material/info: {literal(note)}")
-    st.subheader("The best k at each rate")
-    _best_table(choices)
     st.download_button(
         "Download every fit as CSV",
         sweep.to_csv().encode(),
@@ -155,7 +158,7 @@ def _where_svd_wins(choices: tuple[RateChoice, ...]) -> str:
     )
     return (
         f"**The SVD wins** at {cases}: there the k bases cost more than they save. "
-        "Everywhere else k subspaces are closer."
+        "In every other case k subspaces are closer."
     )
 
 
@@ -163,15 +166,10 @@ def _best_table(choices: tuple[RateChoice, ...]) -> None:
     frame = pd.DataFrame(
         {
             "Rate": [choice.svd.rate for choice in choices],
-            "SVD rank": [choice.svd.j for choice in choices],
-            "SVD error": [choice.svd.error for choice in choices],
-            "Best k": [choice.best.k for choice in choices],
-            "Dimension j": [choice.best.j for choice in choices],
-            "Its error": [choice.best.error for choice in choices],
-            "Against the SVD": [choice.best.svd_ratio - 1 for choice in choices],
-            "Closer": [
-                "SVD" if choice.best.svd_ratio >= 1 else "k subspaces" for choice in choices
-            ],
+            "SVD": [choice.svd.error for choice in choices],
+            "k": [choice.best.k for choice in choices],
+            "Error": [choice.best.error for choice in choices],
+            "Against SVD": [choice.best.svd_ratio - 1 for choice in choices],
         }
     )
     st.dataframe(
@@ -179,10 +177,11 @@ def _best_table(choices: tuple[RateChoice, ...]) -> None:
         hide_index=True,
         column_config={
             "Rate": st.column_config.NumberColumn(format="percent"),
-            "SVD error": st.column_config.NumberColumn(format="%.4f"),
-            "Its error": st.column_config.NumberColumn(format="%.4f"),
-            "Against the SVD": st.column_config.NumberColumn(
-                format="percent", help="Negative: the k subspaces lose less than the SVD"
+            "SVD": st.column_config.NumberColumn(format="%.4f", help="Error of the SVD"),
+            "k": st.column_config.NumberColumn(help="The k ≥ 2 with the least mean error"),
+            "Error": st.column_config.NumberColumn(format="%.4f", help="Error of that k"),
+            "Against SVD": st.column_config.NumberColumn(
+                format="percent", help="Negative: k subspaces lose less; positive: the SVD wins"
             ),
         },
     )

@@ -98,7 +98,8 @@ def _metrics(figures: dict[str, Any]) -> None:
     row.metric(
         "Numbers stored",
         short_count(figures["parameters"]),
-        f"{figures['rate']:.1%} fewer than {short_count(figures['parameters_before'])}",
+        f"{abs(figures['rate']):.1%} {'fewer' if figures['rate'] >= 0 else 'more'} than "
+        f"{short_count(figures['parameters_before'])}",
         delta_color="off",
         delta_arrow="off",
         border=True,
@@ -107,7 +108,7 @@ def _metrics(figures: dict[str, Any]) -> None:
     row.metric(
         "Bytes stored",
         short_bytes(figures["stored_bytes"]),
-        f"was {short_bytes(figures['source_bytes'])}",
+        _bytes_before(figures),
         delta_color="off",
         delta_arrow="off",
         border=True,
@@ -121,7 +122,8 @@ def _metrics(figures: dict[str, Any]) -> None:
         delta_arrow="off",
         border=True,
         help="Squared distance between the rows and their approximation, over the rows' squared "
-        f"length. The SVD beside it has rank {svd['dimensions'][0]} and stores at least as much.",
+        f"length. The SVD beside it has rank {svd['dimensions'][0]} and stores at least as many "
+        "numbers.",
     )
     ours, theirs = figures["neighbours_kept"], svd["neighbours_kept"]
     if ours is not None and theirs is not None:
@@ -136,6 +138,14 @@ def _metrics(figures: dict[str, Any]) -> None:
             f"still among its {ours['count']} nearest after compression; mean over "
             f"{ours['queries']:,} sampled tokens, ± {ours['standard_error']:.1%}.",
         )
+
+
+def _bytes_before(figures: dict[str, Any]) -> str:
+    """The table's bytes in float32, as ours are counted, and as its source holds it."""
+    before = f"was {short_bytes(figures['dense_bytes'])}"
+    if figures["source_bytes"] == figures["dense_bytes"]:
+        return before
+    return f"{before}, {short_bytes(figures['source_bytes'])} in its file"
 
 
 @st.fragment
@@ -170,17 +180,15 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
     with right:
         _token_table(table, view, selected, found, query)
     if view is not None:
-        _subspace_table(view)
+        _subspace_table(view, table.tokens)
 
 
 def _layout(source: Source, table: EmbeddingTable, kind: str) -> NDArray[np.float32]:
     """The wanted coordinates; PCA stands in while UMAP is made."""
+    jobs.outcome("layout")  # what it made is found below
     wanted = state.layout(table, kind)
     if wanted is not None:
         return wanted
-    done = jobs.outcome("layout")
-    if done is not None:
-        st.rerun(scope="fragment")
     if not jobs.is_active("layout"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption("UMAP has not been drawn for this table yet; PCA stands in for it.")
@@ -221,7 +229,7 @@ def _map(
         figure = charts.plain_map(points)
     elif colouring == "Subspace":
         labels = view.factorization.labels.numpy()[rows]
-        figure = charts.subspace_map(points, labels, state.subspace_names(view))
+        figure = charts.subspace_map(points, labels, state.subspace_names(view, table.tokens))
     elif colouring == "Error":
         figure = charts.value_map(points, view.row_errors[rows], "error of the row")
     else:
@@ -290,7 +298,7 @@ def _token_table(
     )
 
 
-def _subspace_table(view: View) -> None:
+def _subspace_table(view: View, tokens: list[str]) -> None:
     st.subheader("Subspaces")
     theme = st.context.theme.type or "light"
     frame = pd.DataFrame(
@@ -301,8 +309,7 @@ def _subspace_table(view: View) -> None:
             "Energy kept": [item.energy_kept for item in view.summaries],
             "Share of the error": [item.error_share for item in view.summaries],
             "Typical tokens": [
-                "  ".join(view.table.tokens[i] for i in item.typical_rows)
-                for item in view.summaries
+                "  ".join(tokens[i] for i in item.typical_rows) for item in view.summaries
             ],
         }
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from engine.curves import CurvePoint, Curves
+from engine.measures import EXACT_ERROR
 from pages.parts.palette import ACCENT, CONTEXT, SEQUENTIAL, subspace_colour, subspace_symbol
 
 _NAMED_MATCHES = 25  # more labels than that cover each other
@@ -126,10 +126,11 @@ def add_matches(figure: go.Figure, points: MapPoints, matches: NDArray[np.int64]
             x=points.layout[matches, 0],
             y=points.layout[matches, 1],
             mode="markers+text" if named else "markers",
-            text=[escape(points.tokens[i]) for i in matches],
+            text=[points.tokens[i] for i in matches],  # drawn by WebGL, which reads no markup
+            hovertext=[_escape(points.tokens[i]) for i in matches],
             textposition="top center",
             textfont={"color": ACCENT[points.theme], "size": 12},
-            hovertemplate="<b>%{text}</b><extra>found</extra>",
+            hovertemplate="<b>%{hovertext}</b><extra>found</extra>",
             marker={
                 "size": 9,
                 "color": "rgba(0,0,0,0)",
@@ -179,7 +180,7 @@ def error_curves(
             hovertemplate="SVD: %{y:.4f}<extra></extra>",
         )
     )
-    if chosen is not None and (chosen.svd_error > 0 or not against_svd):
+    if chosen is not None and (chosen.svd_error > EXACT_ERROR or not against_svd):
         scale = chosen.svd_error if against_svd else 1.0
         _add_star(figure, chosen.name, chosen.rate, chosen.error / scale, theme)
     title = "error over the SVD's" if against_svd else "relative squared error"
@@ -248,9 +249,14 @@ def _add_star(figure: go.Figure, name: str, rate: float, error: float, theme: st
                 "color": "#D55E00",
                 "line": {"width": 1.5, "color": ACCENT[theme]},
             },
-            hovertemplate=f"{escape(name)}: %{{y:.4f}}<extra></extra>",
+            hovertemplate=f"{_escape(name)}: %{{y:.4f}}<extra></extra>",
         )
     )
+
+
+def _escape(text: str) -> str:
+    """Text for plotly's hover and legends, which read a few tags and entities and no others."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _scatter(
@@ -261,9 +267,9 @@ def _scatter(
         x=points.layout[members, 0],
         y=points.layout[members, 1],
         mode="markers",
-        name=escape(name),
-        text=[escape(points.tokens[i]) for i in members],
-        hovertemplate=f"<b>%{{text}}</b><extra>{escape(name)}</extra>",
+        name=_escape(name),
+        text=[_escape(points.tokens[i]) for i in members],
+        hovertemplate=f"<b>%{{text}}</b><extra>{_escape(name)}</extra>",
         marker={"size": size, "opacity": 0.75, "line": {"width": 0}, **marker},
         unselected={"marker": {"opacity": 0.08}},
     )

@@ -12,7 +12,11 @@ from pages.parts.wording import literal
 
 def choose_earlier(table: EmbeddingTable) -> None:
     """Controls in the sidebar; nothing where there is no run yet."""
-    listing = state.run_store().list()
+    try:
+        listing = state.run_store().list()
+    except EngineError as error:
+        st.sidebar.warning(literal(str(error)), icon=":material/warning:")
+        return
     runs = state.compressions_of(table, listing.runs)
     with st.sidebar:
         if runs:
@@ -39,9 +43,11 @@ def _choose(table: EmbeddingTable, runs: tuple[Run, ...]) -> None:
     if picked != current:
         state.choose_run(picked)
         st.rerun()
-    if current is not None and st.button(
-        "Delete this run", width="stretch", icon=":material/delete:"
-    ):
+    if current is None:
+        return
+    with st.popover("Delete this run", width="stretch", icon=":material/delete:"):
+        sure = st.button("Yes, delete it", width="stretch")
+    if sure:
         try:
             state.run_store().delete(current)
         except EngineError as error:
@@ -59,6 +65,5 @@ def _report(damaged: tuple[DamagedRun, ...]) -> None:
 
 
 def _caption(run: Run) -> str:
-    figures, created = run.record.figures, run.record.created_at.astimezone()
-    size = f"k = {figures['k']}, j = {max(figures['dimensions'])}"
-    return f"{size} · {created:%d %b %H:%M}"
+    size = run.record.name.partition(", ")[2] or run.record.name
+    return f"{size} · {run.record.created_at.astimezone():%d %b %H:%M}"

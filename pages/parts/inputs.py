@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import streamlit as st
 
@@ -16,6 +17,7 @@ _HUB = "Hugging Face model"
 _PATH = "File or folder"
 _UPLOAD = "Upload"
 _LARGEST_K = 32
+_LAST_UPLOAD = "last-upload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +82,18 @@ def _uploaded() -> Source | None:
     tokens = st.file_uploader(
         "Tokens, one a line (optional)", type=["txt", "tsv", "tokens"], key="upload-tokens"
     )
-    if file is None:
+    if file is not None:
+        st.session_state[_LAST_UPLOAD] = (
+            keep_upload(file),
+            None if tokens is None else keep_upload(tokens),
+        )
+    elif _LAST_UPLOAD in st.session_state:
+        st.caption(f"Still shown: {literal(Path(st.session_state[_LAST_UPLOAD][0]).name)}")
+    else:
         return None
     tensor, _ = _details(with_tokens=False)
-    return Source(
-        spec=keep_upload(file.name, file.getvalue()),
-        tensor=tensor,
-        tokens=None if tokens is None else keep_upload(tokens.name, tokens.getvalue()),
-    )
+    vectors_path, tokens_path = st.session_state[_LAST_UPLOAD]
+    return Source(spec=vectors_path, tensor=tensor, tokens=tokens_path)
 
 
 def _details(*, with_tokens: bool) -> tuple[str | None, str | None]:
@@ -138,7 +144,7 @@ def choose_plan(table: EmbeddingTable) -> PlanChoice:
             stored = parameters(n, d, k, j)
             st.caption(
                 f"j = {j}: {short_count(stored)} of {short_count(n * d)} numbers, "
-                f"as many as an SVD of rank {matching_rank(n, d, stored)}."
+                f"no more than an SVD of rank {matching_rank(n, d, stored)}."
             )
         with st.expander("Starts and seed"):
             n_init = st.slider(

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from engine import EngineError
 from engine.jobs.queue import JobQueue
 from engine.jobs.status import JobStatus
 from pages.parts.state import Source
@@ -29,10 +30,14 @@ def start(slot: str, source: Source, params: dict[str, Any]) -> None:
         source: The table it works on.
         params: What else the task takes.
     """
-    job_id = job_queue().submit(slot, {"source": asdict(source), **params})
+    st.session_state.pop(f"message.{slot}", None)
+    try:
+        job_id = job_queue().submit(slot, {"source": asdict(source), **params})
+    except EngineError as error:
+        st.session_state[f"message.{slot}"] = ("error", literal(str(error)))
+        return
     st.session_state[f"job.{slot}"] = job_id
     st.query_params[f"job_{slot}"] = job_id  # a reload finds its way back to the running job
-    st.session_state.pop(f"message.{slot}", None)
 
 
 def is_active(slot: str) -> bool:

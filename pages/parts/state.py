@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
-import torch
 from numpy.typing import NDArray
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from engine import EmbeddingTable, Factorization, RunStore, factorize, load_table, pca_layout
+from engine import (
+    EmbeddingTable,
+    EngineError,
+    Factorization,
+    RunStore,
+    factorize,
+    load_table,
+    measures,
+    pca_layout,
+)
+from engine.errors import FormatError
+from engine.folders import write_file
 from engine.library import Starter, find_starter, find_umap_layout
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
 from engine.paths import user_data_folder
-from engine.recording import SWEEP_FILE
+from engine.recording import SWEEP_FILE, check_compression_figures
 from engine.runs import Run
 from engine.sweep import SweepResult
 
+_LARGEST_COPY = 2_000_000_000  # bytes; larger tables stay mapped from their file
 _LARGEST_MAP = 100_000  # points a browser still pans; above, a stated sample is drawn
 
 
@@ -38,7 +50,6 @@ class View:
 
     Attributes:
         key: Tells views apart; the run's id where it is a run.
-        table: The rows.
         factorization: The plan.
         figures: As `engine.compression.Compression.as_dict`.
         row_errors: Squared error of each row over its squared length, shape (n,).
@@ -46,7 +57,6 @@ class View:
     """
 
     key: str
-    table: EmbeddingTable
     factorization: Factorization
     figures: dict[str, Any]
     row_errors: NDArray[np.float64]
@@ -65,7 +75,11 @@ def load_source(source: Source) -> EmbeddingTable:
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the table …")
 def _load(source: Source, stamps: tuple[float, ...]) -> EmbeddingTable:
-    return load_table(source.spec, tensor=source.tensor, tokens=source.tokens)
+    table = load_table(source.spec, tensor=source.tensor, tokens=source.tokens)
+    if table.dense_bytes > _LARGEST_COPY:
+        return table
+    # A mapped file that is written anew under a running server would end it: keep our own copy.
+    return replace(table, matrix=table.matrix.clone())
 
 
 def _stamp(path: str) -> float:
@@ -102,7 +116,7 @@ def current_view(table: EmbeddingTable) -> View | None:
         if run.record.source["fingerprint"] == table.fingerprint:
             return _run_view(run_id, table)
     shipped = starter(table)
-    return _starter_view(table) if shipped is not None else None
+    return _starter_view(table.fingerprint, table) if shipped is not None else None
 
 
 def current_run_id() -> str | None:
@@ -126,12 +140,13 @@ def choose_run(run_id: str | None) -> None:
 @st.cache_resource(max_entries=4, show_spinner="Opening the run …")
 def _run_view(run_id: str, _table: EmbeddingTable) -> View:
     run = run_store().load(run_id)
+    check_compression_figures(run.record.figures)
     return _view(run_id, _table, Factorization.load(run.folder), run.record.figures)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the bundled plan …")
-def _starter_view(_table: EmbeddingTable) -> View:
-    shipped = starter(_table)
+def _starter_view(fingerprint: str, _table: EmbeddingTable) -> View:
+    shipped = _starter(fingerprint)
     assert shipped is not None
     config = shipped.config
     factorization = factorize(
@@ -151,7 +166,6 @@ def _view(
     residuals = factorization.squared_residuals(table.matrix)
     return View(
         key=key,
-        table=table,
         factorization=factorization,
         figures=figures,
         row_errors=relative_row_errors(residuals, table.matrix).numpy(),
@@ -163,7 +177,12 @@ def current_sweep(table: EmbeddingTable) -> tuple[SweepResult | None, str]:
     """The newest sweep of this table, and where it comes from, in words."""
     for run in run_store().list().runs:
         if run.record.kind == "sweep" and run.record.source["fingerprint"] == table.fingerprint:
-            return _run_sweep(run.id), f"your sweep of {run.record.created[:16].replace('T', ' ')}"
+            try:
+                sweep = _run_sweep(run.id)
+            except FormatError:
+                continue  # the next older one is still good
+            made = run.record.created_at.astimezone()
+            return sweep, f"your sweep of {made:%d %b %H:%M}"
     shipped = starter(table)
     return (None, "") if shipped is None else (shipped.sweep, "the sweep that ships with the app")
 
@@ -182,17 +201,17 @@ def compressions_of(table: EmbeddingTable, runs: tuple[Run, ...]) -> tuple[Run, 
     )
 
 
-def subspace_names(view: View) -> list[str]:
+def subspace_names(view: View, tokens: list[str]) -> list[str]:
     """What a legend calls each subspace: its number and its most typical tokens."""
     return [
-        f"{item.label + 1} · {' '.join(view.table.tokens[i] for i in item.typical_rows[:3])}"
+        f"{item.label + 1} · {' '.join(tokens[i] for i in item.typical_rows[:3])}"
         for item in view.summaries
     ]
 
 
 def row_norms(table: EmbeddingTable) -> NDArray[np.float64]:
     """‖x‖ of each row, shape (n,)."""
-    return torch.linalg.vector_norm(table.matrix, dim=1).double().numpy()
+    return measures.row_norms(table.matrix).numpy()
 
 
 def drawn_rows(table: EmbeddingTable) -> NDArray[np.int64]:
@@ -217,17 +236,27 @@ def layout(table: EmbeddingTable, kind: str) -> NDArray[np.float32] | None:
     return None if found is None else found.numpy()
 
 
-def keep_upload(name: str, content: bytes) -> str:
-    """Write an upload where the worker process can read it; the same content, the same file.
+def keep_upload(file: UploadedFile) -> str:
+    """Write an upload where the worker process can read it, once; same content, same file.
 
     Returns:
         Its path.
+
+    Raises:
+        EngineError: If the disk refuses.
     """
-    digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-    path = user_data_folder() / "uploads" / digest / Path(name).name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    return str(path)
+    known: dict[str, str] = st.session_state.setdefault("uploads", {})
+    if file.file_id not in known:
+        content = file.getvalue()
+        digest = hashlib.blake2b(content, digest_size=8).hexdigest()
+        path = user_data_folder() / "uploads" / digest / Path(file.name).name
+        try:
+            if not path.exists():
+                write_file(path, lambda temporary: temporary.write_bytes(content))
+        except OSError as error:
+            raise EngineError(
+                f"the upload could not be kept in {path.parent}: {error.strerror}; free some space "
+                "or point SUBSPACE_ATLAS_HOME at a folder of your own"
+            ) from error
+        known[file.file_id] = str(path)
+    return known[file.file_id]
