@@ -34,7 +34,7 @@ def test_every_kind_of_source_is_documented() -> None:
 
 
 def test_every_linked_file_is_there() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    links = re.findall(r"""(?:\]\(|src(?:set)?=")(?!https?:)([^)#"]+)""", README)
     assert links
     assert [link for link in links if not (REPOSITORY / link).exists()] == []
 
