@@ -19,12 +19,12 @@ _RATE_STEP = 10  # per cent
 
 def main() -> None:
     """Draw the page."""
-    source = inputs.choose_source()
     st.title("k subspaces against one")
-    if source is None:
-        st.info("Name a model or a file in the sidebar to draw its error curves.")
-        return
     try:
+        source = inputs.choose_source()
+        if source is None:
+            st.info("Name a model or a file in the sidebar to draw its error curves.")
+            return
         table = state.load_source(source)
     except EngineError as error:
         st.error(literal(str(error)), icon=":material/error:")

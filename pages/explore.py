@@ -23,11 +23,11 @@ _SHOWN_TOKENS = 5000  # rows a table sends to the browser; the download holds al
 
 def main() -> None:
     """Draw the page."""
-    source = inputs.choose_source()
-    if source is None:
-        _invite()
-        return
     try:
+        source = inputs.choose_source()
+        if source is None:
+            _invite()
+            return
         table = state.load_source(source)
     except EngineError as error:
         st.error(literal(str(error)), icon=":material/error:")

@@ -50,7 +50,11 @@ class PlanChoice:
 
 
 def choose_source() -> Source | None:
-    """Controls for the table; None while there is nothing to load yet."""
+    """Controls for the table; None while there is nothing to load yet.
+
+    Raises:
+        EngineError: If an upload cannot be kept.
+    """
     _carry_over("source", "spec", "tensor", "tokens")
     with st.sidebar:
         st.subheader("Embedding table")

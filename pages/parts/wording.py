@@ -9,10 +9,13 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]()#+\-.!|~$:<>&]")
 
 def short_count(value: float) -> str:
     """A count with three digits: 7.01 M."""
-    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
-        if value >= limit:
-            return f"{value / (1e3 if limit == 1e4 else limit):.3g}{unit}"
-    return f"{value:,.0f}"
+    if value < 1e4:
+        return f"{value:,.0f}"
+    rounded = float(f"{value:.3g}")  # first, or 999,999 would be 1000 k
+    scale, unit = next(
+        (scale, unit) for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if rounded >= scale
+    )
+    return f"{rounded / scale:.3g} {unit}" if rounded < 1e12 else f"{rounded / scale:,.0f} {unit}"
 
 
 def short_bytes(value: float) -> str:
