@@ -1,0 +1,110 @@
+"""A job's panel and its end, with a queue that says what a test wants."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.parts import jobs
+from tests.pages.fake_queue import FakeQueue, make_status
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch) -> FakeQueue:
+    fake = FakeQueue()
+    monkeypatch.setattr(jobs, "job_queue", lambda: fake)
+    return fake
+
+
+def watch_a_job() -> None:
+    import streamlit as st
+
+    from pages.parts import jobs
+    from pages.parts.state import Source
+
+    if st.button("Go"):
+        jobs.start("compress", Source(spec="a.npy"), {"config": {"k": 2}})
+        st.rerun()
+    st.text(f"active: {jobs.is_active('compress')}")
+    st.text(f"result: {jobs.outcome('compress')}")
+
+
+def run(*, watching: bool = True) -> AppTest:
+    app = AppTest.from_function(watch_a_job, default_timeout=30)
+    if watching:
+        app.session_state["job.compress"] = "1-ab"
+    return app.run()
+
+
+def texts(app: AppTest) -> list[str]:
+    assert not app.exception
+    return [element.value for element in app.text]
+
+
+@pytest.mark.usefixtures("queue")
+def test_nothing_is_shown_without_a_job() -> None:
+    app = run(watching=False)
+    assert texts(app) == ["active: False", "result: None"]
+    assert not app.error
+    assert not app.info
+
+
+def test_start_submits_the_source_and_watches(queue: FakeQueue) -> None:
+    app = run(watching=False)
+    app.button[0].click().run()
+    source = {"spec": "a.npy", "tensor": None, "tokens": None}
+    assert queue.submitted == [("compress", {"source": source, "config": {"k": 2}})]
+    assert app.session_state["job.compress"] == "1-ab"
+    assert app.query_params["job_compress"] in ("1-ab", ["1-ab"])
+    assert texts(app) == ["active: True", "result: None"]
+
+
+def test_refused_job_is_an_error_on_the_page(queue: FakeQueue) -> None:
+    queue.refusal = "k must be at least 1, got *0*; raise it"
+    app = run(watching=False)
+    app.button[0].click().run()
+    assert not app.exception
+    assert [error.value for error in app.error] == [r"k must be at least 1, got \*0\*; raise it"]
+    assert texts(app)[0] == "active: False"
+
+
+def test_running_job_has_a_panel_and_can_be_cancelled(queue: FakeQueue) -> None:
+    queue.known = [
+        make_status("running", phase="Fitting", done=1, total=4, eta_seconds=75, detail="0.2")
+    ]
+    app = run()
+    assert texts(app) == ["active: True", "result: None"]
+    cancel = next(button for button in app.button if button.label == "Cancel")
+    cancel.click().run()
+    assert queue.cancelled == ["1-ab"]
+    assert [info.value for info in app.info] == ["Cancelled. Nothing was changed."]
+    assert "job.compress" not in app.session_state
+
+
+def test_result_is_handed_over_once(queue: FakeQueue) -> None:
+    queue.known = [make_status("done", result={"run": "abc"})]
+    app = run()
+    assert texts(app) == ["active: False", "result: {'run': 'abc'}"]
+    app.run()
+    assert texts(app) == ["active: False", "result: None"]
+    assert "job_compress" not in app.query_params
+
+
+def test_failure_stays_on_the_page_until_the_next_job(queue: FakeQueue) -> None:
+    queue.known = [make_status("failed", error="The worker ended. Run it again")]
+    app = run()
+    for _ in range(2):
+        assert texts(app)[1] == "result: None"
+        (error,) = app.error
+        assert error.value.replace("\\", "") == "The worker ended. Run it again"
+        app.run()
+    queue.known = []
+    app.button[0].click().run()
+    assert not app.error
+
+
+def test_job_of_an_earlier_server_is_forgotten(queue: FakeQueue) -> None:
+    queue.known = [make_status("running", job_id="2-cd")]
+    app = run()
+    assert texts(app) == ["active: False", "result: None"]
+    assert "job.compress" not in app.session_state
