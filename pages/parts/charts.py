@@ -95,7 +95,7 @@ def value_map(points: MapPoints, values: NDArray[np.float64], title: str) -> go.
     low, high = np.quantile(values, [0.01, 0.99])  # a few outliers must not flatten the rest
     marker = {
         "color": values.astype(np.float32),
-        "colorscale": SEQUENTIAL,
+        "colorscale": SEQUENTIAL[points.theme],
         "cmin": float(low),
         "cmax": float(high) if high > low else float(low) + 1,
         "colorbar": {"title": {"text": title, "side": "right"}, "thickness": 10, "outlinewidth": 0},

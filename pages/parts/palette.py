@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from plotly.colors import sample_colorscale
+
 # Okabe and Ito's set, strongest contrast first; the last stands for their black.
 _HUES = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442")
 _INK = {"light": "#4A4A4A", "dark": "#D8D8D8"}
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down")
 
-SEQUENTIAL = "Cividis"  # even steps of lightness, the same to every kind of colour vision
+# Even steps of lightness, the same to every kind of colour vision; without the end that would
+# fade into the page.
+_CIVIDIS = {"light": (0.0, 0.9), "dark": (0.25, 1.0)}
+SEQUENTIAL = {
+    theme: sample_colorscale("Cividis", [low + (high - low) * step / 10 for step in range(11)])
+    for theme, (low, high) in _CIVIDIS.items()
+}
 CONTEXT = {"light": "#9AA0A6", "dark": "#6B7280"}
 ACCENT = {"light": "#111827", "dark": "#FFFFFF"}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pages.parts.palette import ACCENT, CONTEXT, subspace_colour, subspace_symbol
+from pages.parts.palette import ACCENT, CONTEXT, SEQUENTIAL, subspace_colour, subspace_symbol
 
 THEMES = ("light", "dark")
 COLOURS = 8
@@ -77,3 +77,18 @@ def test_colours_stay_apart(theme: str, vision: str) -> None:
 def test_accent_stands_out_from_the_quiet_colour(theme: str) -> None:
     lightness = [lab(linear_rgb(colours[theme]))[0] for colours in (ACCENT, CONTEXT)]
     assert abs(lightness[0] - lightness[1]) > 40
+
+
+@pytest.mark.parametrize(("theme", "page"), [("light", "#FFFFFF"), ("dark", "#0F151D")])
+def test_scale_of_values_rises_in_lightness_and_never_fades_into_the_page(
+    theme: str, page: str
+) -> None:
+    steps = [
+        "#" + "".join(f"{int(part):02x}" for part in re.findall(r"\d+", colour))
+        for colour in SEQUENTIAL[theme]
+    ]
+    lightness = [lab(linear_rgb(step))[0] for step in steps]
+    assert lightness == sorted(lightness)
+    ground = lab(linear_rgb(page))[0]
+    assert min(abs(value - ground) for value in lightness) > 15
+    assert lightness[-1] - lightness[0] > 50
