@@ -20,7 +20,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.* ## /\1:/p' Makefile | awk -F: '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 app: $(RUNTIME) ## open the explorer, after installing what it needs
-	$(BIN)/subspace-atlas app
+	$(BIN)/subspace-atlas app $(if $(PORT),--port $(PORT))
 
 test: lint types ## lint, types, then every test, those in the browser included
 	$(BIN)/python -m pytest

@@ -19,7 +19,7 @@ _RATE_STEP = 10  # per cent
 
 def main() -> None:
     """Draw the page."""
-    st.title("k subspaces against one")
+    st.title("k subspaces against the SVD")
     try:
         source = inputs.choose_source()
         if source is None:
@@ -30,6 +30,7 @@ def main() -> None:
         st.error(literal(str(error)), icon=":material/error:")
         return
     _sweep_controls(source, table)
+    jobs.show_others("sweep")
     done = jobs.outcome("sweep")
     if done is not None:
         st.toast("The sweep is done.", icon=":material/check:")
@@ -169,7 +170,7 @@ def _best_table(choices: tuple[RateChoice, ...]) -> None:
             "SVD": [choice.svd.error for choice in choices],
             "k": [choice.best.k for choice in choices],
             "Error": [choice.best.error for choice in choices],
-            "Against SVD": [choice.best.svd_ratio - 1 for choice in choices],
+            "Against SVD": [100 * (choice.best.svd_ratio - 1) for choice in choices],
         }
     )
     st.dataframe(
@@ -181,7 +182,7 @@ def _best_table(choices: tuple[RateChoice, ...]) -> None:
             "k": st.column_config.NumberColumn(help="The k ≥ 2 with the least mean error"),
             "Error": st.column_config.NumberColumn(format="%.4f", help="Error of that k"),
             "Against SVD": st.column_config.NumberColumn(
-                format="percent", help="Negative: k subspaces lose less; positive: the SVD wins"
+                format="%+.1f %%", help="−: k subspaces lose less than the SVD; +: the SVD wins"
             ),
         },
     )

@@ -44,6 +44,7 @@ def main() -> None:
     if pressed:
         jobs.start("compress", source, {"config": plan.as_params()})
         st.rerun()  # the button then shows that it is busy
+    jobs.show_others("compress", "layout")
     done = jobs.outcome("compress")
     if done is not None:
         state.choose_run(done["run"])
@@ -74,16 +75,18 @@ def _headline(table: EmbeddingTable, view: View | None) -> None:
         st.caption(f":material/build: {literal(note)}")
     if view is None:
         st.markdown(
-            f"{n:,} tokens, each a row of {d} numbers. Choose **k** and a size in the sidebar and "
-            "press **Compress** to see which tokens share a subspace."
+            f"The embedding layer: {n:,} tokens, each a row of {d} numbers. Choose **k** and a "
+            "size in the sidebar and press **Compress** to see which tokens share a subspace."
         )
         return
     figures = view.figures
     st.markdown(
-        f"{n:,} tokens, each a row of {d} numbers. A point is a token; its colour is the one of "
-        f"**{figures['k']} subspaces** it is closest to."
+        f"The embedding layer: {n:,} tokens, each a row of {d} numbers, stored smaller as "
+        f"**{figures['k']} flat subspaces** instead of one (the SVD). A point is a token, its "
+        "colour the subspace it is closest to."
         if figures["k"] > 1
-        else f"{n:,} tokens, each a row of {d} numbers, in one subspace: the usual SVD."
+        else f"The embedding layer: {n:,} tokens, each a row of {d} numbers, stored smaller in one "
+        "flat subspace: the usual SVD."
     )
     _metrics(figures)
     icon = ":material/check_circle:" if figures["beats_svd"] else ":material/info:"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,14 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from engine import __version__
-from engine.cli.screen import progress_bars, show_compression, show_record, show_sweep
+from engine.cli.screen import progress_bars, show_compression, show_figures, show_record, show_sweep
 from engine.errors import ParameterError
 
 if TYPE_CHECKING:
+    from engine.factorization import Factorization
     from engine.recording import FileWriter
     from engine.records import RunRecord
     from engine.runs import Run
 
+_FIRST_PORT = 8501
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -42,13 +45,17 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=8501, show_default=True)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port to serve on; the first free one from 8501."
+)
 @click.option("--no-browser", is_flag=True, help="Serve without opening a browser.")
-def app(port: int, no_browser: bool) -> None:
+def app(port: int | None, no_browser: bool) -> None:
     """Serve the explorer on this machine and open it in the browser."""
     from engine.paths import app_folder
 
     command = [sys.executable, "-P", "-m", "streamlit", "run", str(app_folder() / "app.py")]
+    port = _free_port(port)
+    click.echo(f"Subspace Atlas is at http://localhost:{port} (Ctrl-C stops it)", err=True)
     command += ["--server.port", str(port), "--server.headless", str(no_browser).lower()]
     os.execv(sys.executable, command)
 
@@ -169,9 +176,19 @@ def sweep(  # noqa: PLR0913 - one parameter an option
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def info(folder: Path, as_json: bool) -> None:
-    """Say what is in a run FOLDER."""
+    """Say what is in FOLDER: a run, or what Factorization.save wrote."""
+    from engine.factorization import Factorization
+    from engine.runs import RECORD_FILE as RUN_FILE
     from engine.runs import read_run
+    from engine.storage import RECORD_FILE
 
+    if (folder / RECORD_FILE).is_file() and not (folder / RUN_FILE).is_file():
+        figures = _describe(Factorization.load(folder))
+        if as_json:
+            _print_json({"factorization": str(folder), **figures})
+        else:
+            show_figures(f"factorization in {folder}", figures)
+        return
     run = read_run(folder)
     if as_json:
         _print_json({"run": str(run.folder), **asdict(run.record)})
@@ -185,11 +202,42 @@ def _check_place(output: Path | None) -> None:
     check_run_target(RunStore().root / "new" if output is None else output)
 
 
+def _describe(factorization: Factorization) -> dict[str, object]:
+    record = factorization.record
+    return {
+        "method": record.method,
+        "rows": factorization.shape[0],
+        "columns": factorization.shape[1],
+        "k": factorization.k,
+        "dimensions": list(factorization.dimensions),
+        "parameters": factorization.parameters,
+        "stored_bytes": factorization.stored_bytes,
+        "rate": factorization.rate,
+        "config": record.config,
+        "source": record.source,
+    }
+
+
+def _free_port(wanted: int | None) -> int:
+    for port in range(_FIRST_PORT, _FIRST_PORT + 100) if wanted is None else (wanted,):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    taken = f"port {wanted}" if wanted else f"every port from {_FIRST_PORT} on"
+    raise ParameterError(f"{taken} is in use or not allowed; name a free one with --port")
+
+
 def _store(output: Path | None, record: RunRecord, write: FileWriter) -> Run:
-    from engine.runs import RunStore, write_run
+    from engine.runs import RECORD_FILE, RunStore, write_run
 
     if output is None:
         return RunStore().create(record, write)
+    if (output / RECORD_FILE).is_file():
+        click.echo(f"Replacing the run in {output}", err=True)
     return write_run(output, record, write)
 
 

@@ -121,6 +121,14 @@ def show_record(run: Run) -> None:
     console.print(table)
 
 
+def show_figures(title: str, figures: dict[str, object]) -> None:
+    """Names and values, one a line."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in figures.items():
+        table.add_row(name.replace("_", " "), _figure(value))
+    _plain_console().print(table)
+
+
 def _starts(compression: Compression) -> Table:
     table = Table(title="Starts", title_justify="left")
     for heading in ("seeding", "error", "steps", "settled", "seconds"):

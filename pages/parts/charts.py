@@ -130,7 +130,7 @@ def add_matches(figure: go.Figure, points: MapPoints, matches: NDArray[np.int64]
             hovertext=[_escape(points.tokens[i]) for i in matches],
             textposition="top center",
             textfont={"color": ACCENT[points.theme], "size": 12},
-            hovertemplate="<b>%{hovertext}</b><extra>found</extra>",
+            hovertemplate="<b>%{hovertext}</b><extra></extra>",
             marker={
                 "size": 9,
                 "color": "rgba(0,0,0,0)",
@@ -246,8 +246,8 @@ def _add_star(figure: go.Figure, name: str, rate: float, error: float, theme: st
             marker={
                 "symbol": "star",
                 "size": 16,
-                "color": "#D55E00",
-                "line": {"width": 1.5, "color": ACCENT[theme]},
+                "color": "rgba(0,0,0,0)",  # hollow: the points under it stay to be seen
+                "line": {"width": 2, "color": ACCENT[theme]},
             },
             hovertemplate=f"{_escape(name)}: %{{y:.4f}}<extra></extra>",
         )
@@ -269,7 +269,7 @@ def _scatter(
         mode="markers",
         name=_escape(name),
         text=[_escape(points.tokens[i]) for i in members],
-        hovertemplate=f"<b>%{{text}}</b><extra>{_escape(name)}</extra>",
+        hovertemplate=f"<b>%{{text}}</b><br>{_escape(name)}<extra></extra>",
         marker={"size": size, "opacity": 0.75, "line": {"width": 0}, **marker},
         unselected={"marker": {"opacity": 0.08}},
     )

@@ -28,13 +28,16 @@ def choose_earlier(table: EmbeddingTable) -> None:
 def _choose(table: EmbeddingTable, runs: tuple[Run, ...]) -> None:
     captions: dict[str | None, str] = {run.id: _caption(run) for run in runs}
     if state.starter(table) is not None:
-        captions[None] = "the plan that ships with the app"
+        captions[None] = "the one that ships with the app"
     options = list(captions)
     current = state.current_run_id()
     if current not in captions:
         current = None
+        if current not in captions:  # nothing ships for this table: its newest run is the plan
+            current = runs[0].id
+            state.choose_run(current)
     picked = st.selectbox(
-        "Plan on the map",
+        "Run on the map",
         options,
         index=options.index(current) if current in captions else None,
         format_func=lambda run_id: captions[run_id],

@@ -116,15 +116,23 @@ def _carry_over(*keys: str) -> None:
             st.session_state[key] = st.session_state[key]
 
 
+def _clamp(key: str, highest: int) -> None:
+    """Bring a control's value down to what this table allows; another one may have allowed more."""
+    if st.session_state.get(key, 0) > highest:
+        st.session_state[key] = highest
+
+
 def choose_plan(table: EmbeddingTable) -> PlanChoice:
     """Controls for k and the size, with what they come to written beneath."""
     n, d = table.matrix.shape
     with st.sidebar:
         st.subheader("Plan")
+        highest_k = max(2, min(_LARGEST_K, n))
+        _clamp("k", highest_k)
         k = st.slider(
             "Subspaces k",
             1,
-            max(2, min(_LARGEST_K, n)),
+            highest_k,
             min(5, n),
             key="k",
             bind="query-params",
@@ -167,6 +175,7 @@ def choose_plan(table: EmbeddingTable) -> PlanChoice:
 
 def _choose_size(n: int, d: int, k: int, *, by_rate: bool) -> tuple[int | None, str]:
     if not by_rate:
+        _clamp("j", max(2, d))
         j = st.slider("Dimension j", 1, max(2, d), max(1, d // 2), key="j", bind="query-params")
         return min(j, d), ""
     percent = st.slider(

@@ -14,6 +14,8 @@ from pages.parts.state import Source
 from pages.parts.wording import duration, literal
 
 _ACTIVE = ("queued", "running")
+_SLOTS = ("compress", "layout", "sweep")
+_STEADY = 0.1  # share done from which the time left is worth telling
 
 
 @st.cache_resource(show_spinner=False)
@@ -72,6 +74,13 @@ def outcome(slot: str) -> dict[str, Any] | None:
     return result
 
 
+def show_others(*own: str) -> None:
+    """Show the running jobs of this session that another page started and will take over."""
+    for slot in _SLOTS:
+        if slot not in own and is_active(slot):
+            _watch(slot)
+
+
 @st.fragment(run_every=0.4)
 def _watch(slot: str) -> None:
     status = _status(slot)
@@ -83,7 +92,7 @@ def _watch(slot: str) -> None:
         phase = status.phase or ("Waiting for its turn" if status.state == "queued" else "Starting")
         remaining = (
             f" · about {duration(status.eta_seconds)} left"
-            if status.eta_seconds is not None
+            if status.eta_seconds is not None and status.fraction >= _STEADY
             else ""
         )
         detail = f" · {status.detail}" if status.detail else ""

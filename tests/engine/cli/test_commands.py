@@ -6,14 +6,19 @@ import csv
 import io
 import json
 import os
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import engine
+from engine.cli import commands
 from engine.factorization import Factorization
+from engine.methods import factorize
 from engine.paths import app_folder
 from engine.runs import RunStore, read_run
 from engine.sweep import SweepResult
@@ -211,7 +216,47 @@ def test_app_hands_over_to_streamlit(
 ) -> None:
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(os, "execv", lambda *arguments: calls.append(arguments))
+    # Any of these ports may be taken on the machine that tests.
+    monkeypatch.setattr(socket.socket, "bind", lambda *_: None)
     assert shell("app", *options).code == 0
     script = str(app_folder() / "app.py")
     command = [sys.executable, "-P", "-m", "streamlit", "run", script, *tail]
     assert calls == [(sys.executable, command)]
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that is in use."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_app_takes_the_next_free_port(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    calls: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, command: calls.append(command))
+    monkeypatch.setattr(commands, "_FIRST_PORT", taken)
+    assert shell("app").code == 0
+    assert int(calls[0][calls[0].index("--server.port") + 1]) > taken
+
+
+def test_app_refuses_a_taken_port(shell: Shell, taken: int) -> None:
+    found = shell("app", "--port", str(taken))
+    assert found.code == 2
+    assert found.err == (
+        f"error: port {taken} is in use or not allowed; name a free one with --port\n"
+    )
+
+
+def test_info_reads_a_saved_factorization(shell: Shell, tmp_path: Path) -> None:
+    factorize(torch.randn(20, 4), k=2, j=1).save(tmp_path / "saved")
+    assert "factorization in" in shell("info", str(tmp_path / "saved")).out
+    figures = json.loads(shell("info", str(tmp_path / "saved"), "--json").out)
+    assert (figures["rows"], figures["k"], figures["dimensions"]) == (20, 2, [1, 1])
+
+
+def test_replacing_a_run_is_said(shell: Shell, table: Path, tmp_path: Path) -> None:
+    plan = ("compress", str(table), "-k", "2", "-j", "1", "-o", str(tmp_path / "run"))
+    assert "Replacing" not in shell(*plan).err
+    assert "Replacing the run in" in shell(*plan).err
