@@ -178,10 +178,12 @@ def map_points(chart: Locator, *, traces: list[str] | None = None) -> NDArray[np
     )
 
 
-def trace_texts(chart: Locator, name: str) -> list[str]:
-    """Labels of the points of a trace, as plotly is to draw them."""
+def trace_texts(chart: Locator, name: str, *, kind: str = "text") -> list[str]:
+    """Labels ("text") or hover labels ("hovertext") of the points of a trace, as plotly got them."""
     return chart.evaluate(
-        "(chart, name) => Array.from(chart._fullData.find(t => t.name === name)?.text ?? [])", name
+        "(chart, [name, kind]) => Array.from("
+        "chart._fullData.find(trace => trace.name === name)?.[kind] ?? [])",
+        [name, kind],
     )
 
 
