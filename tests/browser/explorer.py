@@ -179,7 +179,7 @@ def map_points(chart: Locator, *, traces: list[str] | None = None) -> NDArray[np
 
 
 def trace_texts(chart: Locator, name: str, *, kind: str = "text") -> list[str]:
-    """Labels ("text") or hover labels ("hovertext") of the points of a trace, as plotly got them."""
+    """Labels ("text") or hover labels ("hovertext") of a trace, as plotly got them."""
     return chart.evaluate(
         "(chart, [name, kind]) => Array.from("
         "chart._fullData.find(trace => trace.name === name)?.[kind] ?? [])",
