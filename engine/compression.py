@@ -136,7 +136,7 @@ class Compression:
                 "or a higher rate."
             )
         gain = 1 - ours.relative_error / svd.relative_error
-        less = f"{gain:.0%}" if gain >= 0.01 else "under 1%"
+        less = "under 1%" if gain < 0.01 else "over 99%" if gain > 0.99 else f"{gain:.0%}"
         return (
             f"{ours.k} subspaces of dimension {max(ours.dimensions)} lose {less} less than one "
             f"of rank {rank}: {ours.relative_error:.2%} of the energy against "

@@ -18,6 +18,8 @@ _PATH = "File or folder"
 _UPLOAD = "Upload"
 _LARGEST_K = 32
 _LAST_UPLOAD = "last-upload"
+# Controls of either page that keep their value while the other is looked at.
+_LASTING = ("source", "spec", "tensor", "tokens", "k", "by", "rate", "j", "starts", "seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ def choose_source() -> Source | None:
     Raises:
         EngineError: If an upload cannot be kept.
     """
-    _carry_over("source", "spec", "tensor", "tokens")
+    _carry_over(*_LASTING)
     with st.sidebar:
         st.subheader("Embedding table")
         kind = st.selectbox(
