@@ -20,12 +20,14 @@ def choose_earlier(table: EmbeddingTable) -> None:
     runs = state.compressions_of(table, listing.runs)
     with st.sidebar:
         if runs:
-            _choose(table, runs)
+            named = state.current_run_id()
+            elsewhere = named is None or named in {run.id for run in listing.runs}
+            _choose(table, runs, newest=elsewhere)
         if listing.damaged:
             _report(listing.damaged)
 
 
-def _choose(table: EmbeddingTable, runs: tuple[Run, ...]) -> None:
+def _choose(table: EmbeddingTable, runs: tuple[Run, ...], *, newest: bool) -> None:
     captions: dict[str | None, str] = {run.id: _caption(run) for run in runs}
     if state.starter(table) is not None:
         captions[None] = "the one that ships with the app"
@@ -33,7 +35,7 @@ def _choose(table: EmbeddingTable, runs: tuple[Run, ...]) -> None:
     current = state.current_run_id()
     if current not in captions:
         current = None
-        if current not in captions:  # nothing ships for this table: its newest run is the plan
+        if newest and None not in captions:  # nothing ships for this table: show its newest run
             current = runs[0].id
             state.choose_run(current)
     picked = st.selectbox(
