@@ -17,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 def shipped_files() -> set[str]:
     """What the app consists of beside the package, as paths from the top of the repository."""
-    folders = (REPOSITORY / name for name in ("pages", "assets/minilm", ".streamlit"))
+    folders = (
+        REPOSITORY / name for name in ("pages", "assets/brand", "assets/minilm", ".streamlit")
+    )
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     kept = [path for path in files if "__pycache__" not in path.parts]
     return {"app.py", *(path.relative_to(REPOSITORY).as_posix() for path in kept)}

@@ -46,7 +46,7 @@ _QUIET = """() => {
 }"""
 _DRAWN = """chart => Boolean(
   chart._fullData?.length && chart._fullLayout?._size && !chart._transitioning)"""
-_TRACES = """chart => chart._fullData.map(trace => ({
+_TRACES = """chart => (chart._fullData ?? []).map(trace => ({
   type: trace.type, name: trace.name, mode: trace.mode,
   x: Array.from(trace.x ?? []), y: Array.from(trace.y ?? []),
   color: trace.marker && trace.marker.color !== undefined
