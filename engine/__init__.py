@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from engine.errors import (
         EngineError as EngineError,
     )
+    from engine.estimator import ProjectiveClustering as ProjectiveClustering
     from engine.factorization import Factorization as Factorization
+    from engine.frequencies import table_token_counts as table_token_counts
+    from engine.frequencies import token_counts as token_counts
+    from engine.frequencies import token_weights as token_weights
     from engine.layout import pca_layout as pca_layout
     from engine.layout import umap_layout as umap_layout
     from engine.methods import factorize as factorize
@@ -29,11 +33,15 @@ _HOMES = {
     "EmbeddingTable": "engine.table",
     "EngineError": "engine.errors",
     "Factorization": "engine.factorization",
+    "ProjectiveClustering": "engine.estimator",
     "RunStore": "engine.runs",
     "factorize": "engine.methods",
     "load_table": "engine.sources",
     "pca_layout": "engine.layout",
     "run_sweep": "engine.sweep",
+    "table_token_counts": "engine.frequencies",
+    "token_counts": "engine.frequencies",
+    "token_weights": "engine.frequencies",
     "umap_layout": "engine.layout",
 }
 

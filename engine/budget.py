@@ -11,24 +11,44 @@ import math
 from engine.errors import ParameterError
 
 
-def parameters(n: int, d: int, k: int, j: int) -> int:
-    """Numbers stored by k subspaces of dimension j: n·j coordinates and k·j·d basis entries."""
-    return n * j + k * j * d
+def parameters(n: int, d: int, k: int, j: int, *, affine: bool = False) -> int:
+    """Numbers stored by k subspaces of dimension j: n·j coordinates and k·j·d basis entries.
+
+    Affine subspaces store k·d more, one offset each.
+    """
+    return n * j + k * j * d + offset_parameters(d, k, affine=affine)
 
 
-def rate_for_dimension(n: int, d: int, k: int, j: int) -> float:
+def offset_parameters(d: int, k: int, *, affine: bool) -> int:
+    """Numbers stored by the offsets of k subspaces: k·d when affine, else none."""
+    return k * d if affine else 0
+
+
+def budget_for_rate(n: int, d: int, rate: float) -> int:
+    """Most numbers a plan may store at a rate: ⌊(1−rate)·n·d⌋.
+
+    Raises:
+        ParameterError: If the rate is out of range.
+    """
+    check_rate(rate)
+    # Rounded: 0.6·n·d must not fall under a whole number by a float's last digit.
+    return math.floor(round((1 - rate) * n * d, 6))
+
+
+def rate_for_dimension(n: int, d: int, k: int, j: int, *, affine: bool = False) -> float:
     """Compression rate of k subspaces of dimension j; negative when the plan is larger."""
-    return 1 - parameters(n, d, k, j) / (n * d)
+    return 1 - parameters(n, d, k, j, affine=affine) / (n * d)
 
 
-def dimension_for_rate(n: int, d: int, k: int, rate: float) -> int:
-    """Largest j within a rate: ⌊(1−rate)·n·d / (n + k·d)⌋.
+def dimension_for_rate(n: int, d: int, k: int, rate: float, *, affine: bool = False) -> int:
+    """Largest j within a rate: ⌊(1−rate)·n·d / (n + k·d)⌋, after k·d offsets when affine.
 
     Args:
         n: Rows.
         d: Columns.
         k: Subspaces, 1 … n.
         rate: Share of the parameters to remove, 0 ≤ rate < 1.
+        affine: Whether each subspace stores an offset as well.
 
     Returns:
         j, between 1 and d.
@@ -38,10 +58,10 @@ def dimension_for_rate(n: int, d: int, k: int, rate: float) -> int:
     """
     check_k(k, n)
     check_rate(rate)
-    # Rounded: 0.6·n·d must not fall under a whole number by a float's last digit.
-    j = math.floor(round((1 - rate) * n * d / (n + k * d), 9))
+    numbers = (1 - rate) * n * d - offset_parameters(d, k, affine=affine)
+    j = math.floor(round(numbers / (n + k * d), 9))  # rounded as in budget_for_rate
     if j < 1:
-        highest = rate_for_dimension(n, d, k, 1)
+        highest = rate_for_dimension(n, d, k, 1, affine=affine)
         advice = (
             f"the highest rate for k = {k} here is {math.floor(highest * 1000) / 1000:.3f}; "
             "lower the rate or k"

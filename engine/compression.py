@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,16 +14,42 @@ from torch import Tensor
 from engine.budget import matching_rank
 from engine.errors import ParameterError
 from engine.factorization import Factorization
+from engine.figures import (
+    PlanFigures,
+    compare_plans,
+    is_closer,
+    is_plain_svd,
+    measure_plan,
+)
+from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
+from engine.frequencies.row_use import NO_WEIGHTS, count_row_use
 from engine.measures import (
-    EXACT_ERROR,
     NeighbourOverlap,
     nearest_neighbours,
     neighbour_overlap,
     sample_rows,
 )
-from engine.methods import DEFAULT_STARTS, factorize
+from engine.methods import DEFAULT_STARTS, Fitter, factorize, fit_alone
+from engine.paths import user_data_folder
 from engine.progress import Progress, ProgressCallback, ignore_progress
+from engine.requests import FitRequest
+from engine.rows import RowMatrix
 from engine.table import EmbeddingTable
+
+_CROWDING_BYTES = 2 * 1024**3  # of the table: from here its coordinates go to the disk
+_FIT_ARGUMENTS = (
+    "method",
+    "k",
+    "j",
+    "rate",
+    "allocation",
+    "affine",
+    "loss",
+    "seed",
+    "n_init",
+    "seeding",
+    "moves",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,80 +58,85 @@ class CompressionConfig:
 
     Attributes:
         method: ``"messi"`` or ``"svd"``.
-        k: Number of subspaces; when left out 5, 1 for the SVD.
-        j: Dimension of each subspace, or None when the rate decides.
+        k: Number of subspaces, or ``"auto"``; when left out 5, 1 for the SVD.
+        j: Dimension of each subspace, or one for each, or None when the rate decides.
         rate: Share of the parameters to remove, or None when j is given.
+        allocation: ``"uniform"`` or ``"optimal"``, as in `engine.factorize`.
+        affine: Whether subspaces may miss zero.
+        loss: What a distance costs, as in `engine.factorize`.
+        weights: ``"none"``, or where tokens are counted: a language of wordfreq ("en"), or the
+            path of a text file; see `engine.table_token_counts`.
+        weight_power: As in `engine.token_weights`.
+        weight_floor: As in `engine.token_weights`.
         seed: Decides every random choice.
         n_init: Number of starts.
         seeding: As in `engine.factorize`.
+        moves: Merge-and-split moves tried on the best start.
         neighbours: Nearest neighbours compared for each sampled row; 0 to leave that out.
         queries: Rows sampled for it.
     """
 
     method: str = "messi"
-    k: int | None = None
-    j: int | None = None
+    k: int | str | None = None
+    j: int | Sequence[int] | None = None
     rate: float | None = None
+    allocation: str = "uniform"
+    affine: bool = False
+    loss: str = "squared"
+    weights: str = NO_WEIGHTS
+    weight_power: float = DEFAULT_POWER
+    weight_floor: float = DEFAULT_FLOOR
     seed: int = 0
     n_init: int = DEFAULT_STARTS
     seeding: str | Mapping[str, int] = "auto"
+    moves: int = 0
     neighbours: int = 10
     queries: int = 2000
 
     def __post_init__(self) -> None:
-        """Check what is measured; `engine.factorize` checks the rest against the table.
+        """Check what needs no table to be checked.
 
         Raises:
-            ParameterError: If ``neighbours`` is negative or ``queries`` below 1.
+            ParameterError: If ``neighbours`` is negative, ``queries`` below 1, or the plan makes
+                no sense for any table.
         """
         if self.neighbours < 0 or self.queries < 1:
             raise ParameterError(
                 f"neighbours must be at least 0 and queries at least 1, got {self.neighbours} and "
                 f"{self.queries}; neighbours=0 leaves the comparison out"
             )
+        if isinstance(self.j, list):  # as JSON gives it back
+            object.__setattr__(self, "j", tuple(self.j))
+        FitRequest(**self.fit_arguments)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanFigures:
-    """What one plan stores and loses.
-
-    Attributes:
-        k: Number of subspaces.
-        dimensions: j_1 … j_k (the rank of an SVD).
-        parameters: Numbers stored.
-        stored_bytes: Bytes of everything stored, labels included.
-        rate: 1 − parameters after / before.
-        relative_error: ‖A − Â‖² / ‖A‖².
-        neighbours_kept: Share of nearest neighbours kept, or None when not measured.
-    """
-
-    k: int
-    dimensions: tuple[int, ...]
-    parameters: int
-    stored_bytes: int
-    rate: float
-    relative_error: float
-    neighbours_kept: NeighbourOverlap | None
+    @property
+    def fit_arguments(self) -> dict[str, Any]:
+        """What `engine.factorize` is given, the weights and the labels apart."""
+        return {name: getattr(self, name) for name in _FIT_ARGUMENTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compression:
-    """A factorization beside the SVD that stores at least as many numbers.
+    """A factorization beside the SVDs that store at least as many numbers.
 
     Attributes:
-        factorization: What was asked for.
+        config: What was asked for.
+        factorization: What came of it.
         figures: Its figures.
         svd: Figures of the SVD of the smallest rank with at least as many parameters.
+        weighted_svd: The same for the SVD fitted with the same weights; None without weights.
         rows: n.
         columns: d.
         dense_bytes: Bytes of the uncompressed matrix in float32.
         source_bytes: The same in the dtype it was stored in.
-        wall_seconds: Time of the fit, the SVD and the measuring.
+        wall_seconds: Time of the fit, the SVDs and the measuring.
     """
 
+    config: CompressionConfig
     factorization: Factorization
     figures: PlanFigures
     svd: PlanFigures
+    weighted_svd: PlanFigures | None
     rows: int
     columns: int
     dense_bytes: int
@@ -111,49 +144,66 @@ class Compression:
     wall_seconds: float
 
     @property
+    def _rival(self) -> PlanFigures:
+        """The SVD that was fitted for the same error as the plan."""
+        return self.svd if self.weighted_svd is None else self.weighted_svd
+
+    @property
     def beats_svd(self) -> bool:
-        """Whether its error is below that of the SVD; never so where the SVD is exact."""
-        ours, svd = self.figures.relative_error, self.svd.relative_error
-        return ours < svd and svd > EXACT_ERROR
+        """Whether it loses less than the SVD fitted with the same weights, by that error.
+
+        Never so where that SVD is exact, or where the plan is such an SVD itself.
+        """
+        config = self.config
+        return is_closer(self.figures, self._rival) and not is_plain_svd(
+            self.figures.k, affine=config.affine, loss=config.loss
+        )
 
     @property
     def verdict(self) -> str:
-        """One sentence that says which is closer to the table, whichever it is."""
-        ours, svd = self.figures, self.svd
-        rank = svd.dimensions[0]
-        if ours.k == 1:
-            return f"One subspace: this is the truncated SVD of rank {ours.dimensions[0]}."
-        if max(ours.relative_error, svd.relative_error) <= EXACT_ERROR:
-            return (
-                f"Nothing is lost here by either: one subspace of rank {rank} already holds every "
-                "row. Try a higher rate."
-            )
-        if not self.beats_svd:
-            return (
-                f"SVD wins here: one subspace of rank {rank} loses {svd.relative_error:.2%} of the "
-                f"energy, {ours.k} subspaces of dimension {max(ours.dimensions)} lose "
-                f"{ours.relative_error:.2%}. Their bases cost more than they save: try a smaller k "
-                "or a higher rate."
-            )
-        gain = 1 - ours.relative_error / svd.relative_error
-        less = "under 1%" if gain < 0.01 else "over 99%" if gain > 0.99 else f"{gain:.0%}"
+        """What is closer to the table, whichever it is, in a sentence or two."""
+        config = self.config
+        verdict = compare_plans(self.figures, self._rival, affine=config.affine, loss=config.loss)
+        return f"{verdict}{self._but_unweighted}{self._but_neighbours}"
+
+    @property
+    def _but_unweighted(self) -> str:
+        """A reservation, where only the weights make it the closer one."""
+        ours, svd = self.figures.relative_error, self.svd.relative_error
+        if not self.beats_svd or ours < svd:
+            return ""
         return (
-            f"{ours.k} subspaces of dimension {max(ours.dimensions)} lose {less} less than one "
-            f"of rank {rank}: {ours.relative_error:.2%} of the energy against "
-            f"{svd.relative_error:.2%}, with no more parameters.{self._but_neighbours}"
+            f" With every row counted alike, the plain SVD is closer, though: {svd:.2%} lost "
+            f"against {ours:.2%}."
         )
 
     @property
     def _but_neighbours(self) -> str:
         """A reservation, where less error has not kept more neighbours."""
-        ours, svd = self.figures.neighbours_kept, self.svd.neighbours_kept
-        if ours is None or svd is None or ours.mean >= svd.mean:
+        ours, rival = self.figures.neighbours_kept, self._rival.neighbours_kept
+        if not self.beats_svd or ours is None or rival is None or ours.mean >= rival.mean:
             return ""
-        return f" It keeps fewer neighbours, though: {ours.mean:.1%} against {svd.mean:.1%}."
+        return f" It keeps fewer neighbours, though: {ours.mean:.1%} against {rival.mean:.1%}."
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of the fit, each a full sentence."""
+        notes = self.factorization.record.notes
+        if self.config.k == "auto":
+            chosen = (
+                f"k = {self.figures.k} was chosen: it lost least in a short trial of several k."
+            )
+            return (chosen, *notes)
+        return notes
 
     def as_dict(self) -> dict[str, object]:
         """Everything but the tensors, as plain values for JSON."""
-        record = self.factorization.record
+        config, record = self.config, self.factorization.record
+        use = {
+            "source": config.weights,
+            "power": config.weight_power,
+            "floor": config.weight_floor,
+        }
         return {
             "rows": self.rows,
             "columns": self.columns,
@@ -162,10 +212,12 @@ class Compression:
             "source_bytes": self.source_bytes,
             **asdict(self.figures),
             "svd": asdict(self.svd),
+            "weighted_svd": None if self.weighted_svd is None else asdict(self.weighted_svd),
+            "weights": None if self.weighted_svd is None else use,
             "beats_svd": self.beats_svd,
             "verdict": self.verdict,
             "starts": [asdict(start) for start in record.starts],
-            "notes": list(record.notes),
+            "notes": list(self.notes),
             "wall_seconds": self.wall_seconds,
         }
 
@@ -175,46 +227,60 @@ def compress_table(
     config: CompressionConfig,
     *,
     labels: Tensor | None = None,
+    fitter: Fitter = fit_alone,
     progress: ProgressCallback = ignore_progress,
 ) -> Compression:
-    """Fit the plan, fit the SVD of the same size, and measure both.
+    """Fit the plan, fit the SVDs of the same size, and measure all.
 
     Args:
         table: What to compress.
         config: The plan.
         labels: A first partition to start from, shape (n,).
+        fitter: Who fits; see `engine.methods.factorize`.
         progress: Called throughout; raises `engine.Cancelled` to stop.
 
     Returns:
-        The factorization and its figures beside the SVD's.
+        The factorization and its figures beside the SVD's, and beside those of the weighted SVD
+        where tokens are weighted.
 
     Raises:
         ParameterError: If the plan does not fit the table.
+        SourceError: If the tokens cannot be counted.
     """
     began = time.perf_counter()
+    use = count_row_use(
+        table, config.weights, config.weight_power, config.weight_floor, progress=progress
+    )
+    weights = None if use is None else use.weights
     factorization = factorize(
         table.matrix,
-        method=config.method,
-        k=config.k,
-        j=config.j,
-        rate=config.rate,
-        seed=config.seed,
-        n_init=config.n_init,
-        seeding=config.seeding,
+        **config.fit_arguments,
+        weights=weights,
         labels=labels,
+        fitter=fitter,
+        workspace=_workspace(table),
         progress=progress,
     )
     n, d = table.matrix.shape
-    progress(Progress(phase="Fitting the SVD of the same size", done=0, total=1))
-    baseline = factorize(
-        table.matrix, method="svd", j=matching_rank(n, d, factorization.parameters)
-    )
-    progress(Progress(phase="Fitting the SVD of the same size", done=1, total=1))
-    figures, svd = _measure(table.matrix, config, (factorization, baseline), progress)
+    rank = matching_rank(n, d, factorization.parameters)
+    named = {
+        "the plan": factorization,
+        "the SVD": _fit_svd(table, rank, None, "the SVD", fitter, progress),
+    }
+    if weights is not None:
+        name = "the weighted SVD"
+        named[name] = _fit_svd(table, rank, weights, name, fitter, progress)
+    overlaps = _compare_neighbours(table.matrix, config, named, progress)
+    figures = {
+        name: measure_plan(plan, table.matrix, use, overlaps.get(name))
+        for name, plan in named.items()
+    }
     return Compression(
+        config=config,
         factorization=factorization,
-        figures=figures,
-        svd=svd,
+        figures=figures["the plan"],
+        svd=figures["the SVD"],
+        weighted_svd=figures.get("the weighted SVD"),
         rows=n,
         columns=d,
         dense_bytes=table.dense_bytes,
@@ -223,41 +289,57 @@ def compress_table(
     )
 
 
-def _measure(
-    matrix: Tensor,
-    config: CompressionConfig,
-    plans: tuple[Factorization, Factorization],
+def _workspace(table: EmbeddingTable) -> Path | None:
+    """Where coordinates are kept that would crowd the memory; None where they would not."""
+    if table.dense_bytes <= _CROWDING_BYTES:
+        return None
+    folder = user_data_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _fit_svd(
+    table: EmbeddingTable,
+    rank: int,
+    weights: Tensor | None,
+    name: str,
+    fitter: Fitter,
     progress: ProgressCallback,
-) -> tuple[PlanFigures, PlanFigures]:
-    count = min(config.neighbours, len(matrix) - 1)
-    overlaps: list[NeighbourOverlap | None] = [None, None]
-    if count > 0:
-        queries = sample_rows(len(matrix), config.queries, config.seed)
-        before = nearest_neighbours(
-            matrix, queries, count=count, phase="Neighbours in the table", progress=progress
-        )
-        for index, (plan, name) in enumerate(zip(plans, ("the plan", "the SVD"), strict=True)):
-            after = nearest_neighbours(
-                plan.reconstruct(),
-                queries,
-                count=count,
-                phase=f"Neighbours in {name}",
-                progress=progress,
-            )
-            overlaps[index] = neighbour_overlap(before, after, len(matrix))
-    ours, svd = (
-        PlanFigures(
-            k=plan.k,
-            dimensions=plan.dimensions,
-            parameters=plan.parameters,
-            stored_bytes=plan.stored_bytes,
-            rate=plan.rate,
-            relative_error=plan.relative_error(matrix),
-            neighbours_kept=overlap,
-        )
-        for plan, overlap in zip(plans, overlaps, strict=True)
+) -> Factorization:
+    phase = f"Fitting {name} of the same size"
+    progress(Progress(phase=phase, done=0, total=1))
+    svd = factorize(
+        table.matrix,
+        method="svd",
+        j=rank,
+        weights=weights,
+        fitter=fitter,
+        workspace=_workspace(table),
     )
-    return ours, svd
+    progress(Progress(phase=phase, done=1, total=1))
+    return svd
+
+
+def _compare_neighbours(
+    matrix: RowMatrix,
+    config: CompressionConfig,
+    plans: Mapping[str, Factorization],
+    progress: ProgressCallback,
+) -> dict[str, NeighbourOverlap]:
+    """Neighbours kept by each plan; nothing where none are to be compared."""
+    count = min(config.neighbours, len(matrix) - 1)
+    if count < 1:
+        return {}
+    queries = sample_rows(len(matrix), config.queries, config.seed)
+    before = nearest_neighbours(
+        matrix, queries, count=count, phase="Neighbours in the table", progress=progress
+    )
+    overlaps: dict[str, NeighbourOverlap] = {}
+    for name, plan in plans.items():
+        phase = f"Neighbours in {name}"
+        after = nearest_neighbours(plan, queries, count=count, phase=phase, progress=progress)
+        overlaps[name] = neighbour_overlap(before, after, len(matrix))
+    return overlaps
 
 
 def _bytes_of(dtype: str) -> int:

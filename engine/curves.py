@@ -1,4 +1,4 @@
-"""A sweep read as curves: one for each k, the SVD as k = 1."""
+"""A sweep read as curves: one for each k, beside the SVDs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from engine.errors import ParameterError
+from engine.grid import WEIGHTED_SVD, SweepCell
 from engine.measures import EXACT_ERROR
-from engine.sweep import SweepCell
-
-Curves = dict[int, tuple["CurvePoint", ...]]
-"""k → its points by rising rate; the SVD is k = 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +18,11 @@ class CurvePoint:
     Attributes:
         rate: The rate asked for.
         k: Number of subspaces.
-        j: Their dimension.
-        error: Mean ‖A − Â‖² / ‖A‖² over the seeds.
+        j: Their dimension; the largest where they differ.
+        error: Mean error over the seeds.
         lowest: The least of them.
         highest: The greatest of them.
-        svd_ratio: ``error`` over the SVD's at the same rate; 1 where the SVD is exact.
+        svd_ratio: ``error`` over that of `Curves.baseline` at the same rate; 1 where that is exact.
     """
 
     rate: float
@@ -37,13 +35,35 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Curves:
+    """The curves of a sweep by one error.
+
+    Attributes:
+        weighted: Whether the error is the weighted one, else it is ‖A − Â‖² / ‖A‖².
+        svd: The SVD, by rising rate.
+        weighted_svd: The weighted SVD; empty where the sweep had no weights.
+        by_k: k ≥ 2 → its points by rising rate, in the order of k.
+    """
+
+    weighted: bool
+    svd: tuple[CurvePoint, ...]
+    weighted_svd: tuple[CurvePoint, ...]
+    by_k: dict[int, tuple[CurvePoint, ...]]
+
+    @property
+    def baseline(self) -> tuple[CurvePoint, ...]:
+        """The SVD that was fitted for this error."""
+        return self.weighted_svd if self.weighted else self.svd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateChoice:
     """What is closest at one rate.
 
     Attributes:
-        svd: The SVD's point.
+        svd: The point of the SVD fitted for this error.
         best: The point of the k ≥ 2 with the least mean error.
-        losing: The k ≥ 2 that are no closer than the SVD; all of them where it is exact.
+        losing: The k ≥ 2 that are no closer than that SVD; all of them where it is exact.
     """
 
     svd: CurvePoint
@@ -51,22 +71,32 @@ class RateChoice:
     losing: tuple[int, ...]
 
 
-def read_curves(cells: Sequence[SweepCell]) -> Curves:
-    """Gather the cells of a sweep by k and rate.
+def has_weights(cells: Sequence[SweepCell]) -> bool:
+    """Whether a sweep measured weighted errors."""
+    return any(cell.weighted_error is not None for cell in cells)
+
+
+def read_curves(cells: Sequence[SweepCell], *, weighted: bool = False) -> Curves:
+    """Gather the cells of a sweep by method, k and rate.
 
     Args:
         cells: Of one sweep; the SVD at every rate among them.
+        weighted: Read the weighted error.
 
     Returns:
-        The curves, the SVD first, then by rising k.
+        The curves.
+
+    Raises:
+        ParameterError: If the weighted error is asked for and was not measured.
     """
-    svd = {cell.asked_rate: cell.relative_error for cell in cells if cell.k == 1}
-    groups: dict[tuple[int, float], list[SweepCell]] = {}
+    base = WEIGHTED_SVD if weighted else "svd"
+    least = {cell.asked_rate: _error(cell, weighted) for cell in cells if cell.method == base}
+    groups: dict[tuple[str, int, float], list[SweepCell]] = {}
     for cell in cells:
-        groups.setdefault((cell.k, cell.asked_rate), []).append(cell)
-    curves: dict[int, list[CurvePoint]] = {}
-    for (k, rate), group in sorted(groups.items()):
-        errors = [cell.relative_error for cell in group]
+        groups.setdefault((cell.method, cell.k, cell.asked_rate), []).append(cell)
+    curves: dict[tuple[str, int], list[CurvePoint]] = {}
+    for (method, k, rate), group in sorted(groups.items()):
+        errors = [_error(cell, weighted) for cell in group]
         error = fmean(errors)
         point = CurvePoint(
             rate=rate,
@@ -75,22 +105,23 @@ def read_curves(cells: Sequence[SweepCell]) -> Curves:
             error=error,
             lowest=min(errors),
             highest=max(errors),
-            svd_ratio=error / svd[rate] if svd.get(rate, 0.0) > EXACT_ERROR else 1.0,
+            svd_ratio=error / least[rate] if least.get(rate, 0.0) > EXACT_ERROR else 1.0,
         )
-        curves.setdefault(k, []).append(point)
-    return {k: tuple(points) for k, points in curves.items()}
+        curves.setdefault((method, k), []).append(point)
+    return Curves(
+        weighted=weighted,
+        svd=tuple(curves.pop(("svd", 1), ())),
+        weighted_svd=tuple(curves.pop((WEIGHTED_SVD, 1), ())),
+        by_k={k: tuple(points) for (_, k), points in curves.items()},
+    )
 
 
 def choose_by_rate(curves: Curves) -> tuple[RateChoice, ...]:
     """At each rate where more than the SVD was swept: what is closest, and which k lose to it."""
     choices: list[RateChoice] = []
-    for svd in curves.get(1, ()):
+    for svd in curves.baseline:
         rivals = [
-            point
-            for k, points in curves.items()
-            if k > 1
-            for point in points
-            if point.rate == svd.rate
+            point for points in curves.by_k.values() for point in points if point.rate == svd.rate
         ]
         if rivals:
             choices.append(
@@ -105,3 +136,11 @@ def choose_by_rate(curves: Curves) -> tuple[RateChoice, ...]:
                 )
             )
     return tuple(choices)
+
+
+def _error(cell: SweepCell, weighted: bool) -> float:
+    if not weighted:
+        return cell.relative_error
+    if cell.weighted_error is None:
+        raise ParameterError("this sweep has no weighted errors; run it again with weights")
+    return cell.weighted_error

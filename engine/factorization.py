@@ -12,6 +12,7 @@ from torch import Tensor
 from engine.clustering.search import StartReport
 from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import ParameterError, ShapeError
+from engine.rows import RowMatrix, compute_dtype, each_block, empty_rows, read_rows
 
 _CHUNK_ROWS = 8192
 
@@ -46,14 +47,17 @@ class FitRecord:
 class Factorization:
     """A matrix as k subspaces and coordinates within them.
 
-    Row i is approximated by ``coordinates[c][p] @ bases[c]`` where c is its label and p counts the
-    rows of label c above it. A truncated SVD is the case k = 1.
+    Row i is approximated by ``coordinates[c][p] @ bases[c]``, plus ``offsets[c]`` where subspaces
+    are affine; c is its label and p counts the rows of label c above it. A truncated SVD is the
+    case k = 1.
 
     Attributes:
         labels: Shape (n,), int64, each in 0 … k−1.
-        bases: k orthonormal bases, shapes (j_c, d).
+        bases: k orthonormal bases, shapes (j_c, d); j_c = 0 is a point.
         coordinates: k blocks, shapes (n_c, j_c), rows in the order of the matrix.
         record: How it was made.
+        offsets: k vectors (d,), each orthogonal to its basis; None when all subspaces pass
+            through zero.
 
     Raises:
         ShapeError: If the parts do not fit together.
@@ -63,6 +67,7 @@ class Factorization:
     bases: tuple[Tensor, ...]
     coordinates: tuple[Tensor, ...]
     record: FitRecord = field(repr=False)
+    offsets: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check that labels, bases and coordinates describe one matrix."""
@@ -90,6 +95,14 @@ class Factorization:
                     f"({sizes[cluster]}, {len(basis)}), got {tuple(block.shape)}, and a basis as "
                     f"wide as the others, got {tuple(basis.shape)}"
                 )
+        if self.offsets is not None:
+            width, dtype = self.bases[0].shape[1], self.bases[0].dtype
+            shapes = [tuple(offset.shape) for offset in self.offsets]
+            if shapes != [(width,)] * self.k or any(part.dtype != dtype for part in self.offsets):
+                raise ShapeError(
+                    f"affine subspaces need {self.k} offsets of shape ({width},) in {dtype}, got "
+                    f"{shapes}"
+                )
 
     @property
     def k(self) -> int:
@@ -113,8 +126,17 @@ class Factorization:
 
     @property
     def parameters(self) -> int:
-        """Numbers stored: Σ n_c·j_c + Σ j_c·d. Labels are counted in `stored_bytes`."""
-        return sum(part.numel() for part in (*self.coordinates, *self.bases))
+        """Numbers stored: Σ n_c·j_c + Σ j_c·d, and k·d offsets. Labels count in `stored_bytes`."""
+        return sum(part.numel() for part in self._numbers)
+
+    @property
+    def affine(self) -> bool:
+        """Whether subspaces may miss zero."""
+        return self.offsets is not None
+
+    @property
+    def _numbers(self) -> tuple[Tensor, ...]:
+        return (*self.coordinates, *self.bases, *(self.offsets or ()))
 
     @property
     def label_bytes(self) -> int:
@@ -123,11 +145,8 @@ class Factorization:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of everything stored: coordinates, bases and packed labels."""
-        numbers = sum(
-            part.numel() * part.element_size() for part in (*self.coordinates, *self.bases)
-        )
-        return numbers + self.label_bytes
+        """Bytes of everything stored: coordinates, bases, offsets and packed labels."""
+        return sum(part.numel() * part.element_size() for part in self._numbers) + self.label_bytes
 
     @property
     def rate(self) -> float:
@@ -161,20 +180,41 @@ class Factorization:
             places = self._places()[rows]
             labels = labels[rows]
         result = torch.empty(len(labels), self.shape[1], dtype=self.bases[0].dtype)
-        for cluster, (basis, block) in enumerate(zip(self.bases, self.coordinates, strict=True)):
+        for cluster, block in enumerate(self.coordinates):
             members = (labels == cluster).nonzero().squeeze(1)
             own = block if places is None else block[places[members]]
-            result[members] = own @ basis
+            result[members] = self._approximate(own, cluster)
         return result
 
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Row numbers and their approximation, a bounded block at a time, cluster by cluster."""
-        for cluster, (basis, block) in enumerate(zip(self.bases, self.coordinates, strict=True)):
-            members = (self.labels == cluster).nonzero().squeeze(1)
-            for rows, own in zip(members.split(_CHUNK_ROWS), block.split(_CHUNK_ROWS), strict=True):
-                yield rows, own @ basis
+    def _approximate(self, coordinates: Tensor, cluster: int) -> Tensor:
+        basis = self.bases[cluster]
+        if self.offsets is None:
+            return coordinates @ basis
+        return torch.addmm(self.offsets[cluster], coordinates, basis)
 
-    def squared_residuals(self, matrix: Tensor) -> Tensor:
+    def blocks(self, block_rows: int | None = None) -> Iterator[tuple[slice, Tensor]]:
+        """All rows in order, approximated, a bounded block at a time.
+
+        Args:
+            block_rows: Most rows in a block, at least 1; 8,192 when left out.
+
+        Yields:
+            The slice of rows, and their approximation, shape (m, d).
+        """
+        block_rows = block_rows or _CHUNK_ROWS
+        read = [0] * self.k  # coordinates lie in the order of the rows: each block is read on
+        for start in range(0, len(self.labels), block_rows):
+            rows = slice(start, min(start + block_rows, len(self.labels)))
+            order, counts = _group_by_label(self.labels[rows], self.k)
+            pieces: list[Tensor] = []
+            for cluster, count in enumerate(counts):
+                own = self.coordinates[cluster][read[cluster] : read[cluster] + count]
+                pieces.append(self._approximate(own, cluster))
+                read[cluster] += count
+            grouped = torch.cat(pieces)
+            yield rows, torch.empty_like(grouped).index_copy_(0, order, grouped)
+
+    def squared_residuals(self, matrix: RowMatrix) -> Tensor:
         """Squared distance of every row to its approximation.
 
         Args:
@@ -192,10 +232,11 @@ class Factorization:
             )
         residuals = torch.empty(len(matrix), dtype=torch.float64)
         for rows, approximation in self.blocks():
-            residuals[rows] = (matrix[rows] - approximation).square_().sum(dim=1).double()
+            difference = read_rows(matrix, rows) - approximation
+            residuals[rows] = difference.square_().sum(dim=1).double()
         return residuals
 
-    def relative_error(self, matrix: Tensor, weights: Tensor | None = None) -> float:
+    def relative_error(self, matrix: RowMatrix, weights: Tensor | None = None) -> float:
         """‖A − Â‖² / ‖A‖², rows weighted when weights are given.
 
         Args:
@@ -209,7 +250,9 @@ class Factorization:
             ShapeError: If a shape differs.
         """
         residuals = self.squared_residuals(matrix)
-        norms = torch.cat([part.double().square().sum(dim=1) for part in matrix.split(_CHUNK_ROWS)])
+        norms = torch.empty_like(residuals)
+        for rows, part in each_block(matrix, _CHUNK_ROWS):
+            norms[rows] = part.double().square().sum(dim=1)
         if weights is not None:
             if weights.shape != residuals.shape:
                 raise ShapeError(f"{len(residuals):,} rows need as many weights")
@@ -243,7 +286,13 @@ class Factorization:
 
 
 def project_rows(
-    matrix: Tensor, labels: Tensor, bases: tuple[Tensor, ...], record: FitRecord
+    matrix: RowMatrix,
+    labels: Tensor,
+    bases: tuple[Tensor, ...],
+    record: FitRecord,
+    *,
+    offsets: tuple[Tensor, ...] | None = None,
+    workspace: Path | None = None,
 ) -> Factorization:
     """Coordinates of every row in its own subspace.
 
@@ -252,19 +301,41 @@ def project_rows(
         labels: Shape (n,), int64.
         bases: Orthonormal bases, shapes (j_c, d).
         record: How it was made.
+        offsets: One a subspace, shape (d,), orthogonal to its basis; so the coordinates of a row
+            are its products with the basis, offset or not.
+        workspace: A folder on a disk with room for the coordinates: they are then kept in a file
+            there that has no name and is gone with them, not in memory.
 
     Returns:
         The factorization.
 
-    Cost: 2·n·j·d flops; extra memory O(chunk·d) beside the result.
+    Raises:
+        OSError: If the disk of the workspace is full.
+
+    Cost: 2·n·j·d flops, one pass over the rows; extra memory O(chunk·d) beside the result.
     """
-    coordinates: list[Tensor] = []
-    for cluster, basis in enumerate(bases):
-        members = (labels == cluster).nonzero().squeeze(1)
-        block = torch.empty(len(members), len(basis), dtype=basis.dtype)
-        for start in range(0, len(members), _CHUNK_ROWS):
-            rows = members[start : start + _CHUNK_ROWS]
-            torch.mm(matrix[rows], basis.T, out=block[start : start + _CHUNK_ROWS])
-        coordinates.append(block)
-    own = tuple(basis.clone() for basis in bases)  # not views of whole frames
-    return Factorization(labels=labels, bases=own, coordinates=tuple(coordinates), record=record)
+    sizes = labels.bincount(minlength=len(bases)).tolist()
+    dtype = compute_dtype(matrix)
+    coordinates = tuple(
+        empty_rows(size, len(basis), dtype, workspace)
+        for size, basis in zip(sizes, bases, strict=True)
+    )
+    written = [0] * len(bases)
+    for rows, part in each_block(matrix, _CHUNK_ROWS):
+        order, counts = _group_by_label(labels[rows], len(bases))
+        for cluster, own in enumerate(part[order].split(counts)):
+            place = slice(written[cluster], written[cluster] + len(own))
+            torch.mm(own, bases[cluster].T, out=coordinates[cluster][place])
+            written[cluster] = place.stop
+    return Factorization(
+        labels=labels,
+        bases=tuple(basis.clone() for basis in bases),  # not views of whole frames
+        coordinates=coordinates,
+        record=record,
+        offsets=None if offsets is None else tuple(offset.clone() for offset in offsets),
+    )
+
+
+def _group_by_label(labels: Tensor, k: int) -> tuple[Tensor, list[int]]:
+    """Row numbers label by label, each label's in order, and how many each label has."""
+    return labels.argsort(stable=True), labels.bincount(minlength=k).tolist()

@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.clustering.statistics import ScatterStatistics
 from engine.errors import ParameterError
 from engine.progress import Progress, ProgressCallback, ignore_progress
+from engine.rows import RowMatrix, compute_dtype, each_block
 
 _PCA_WIDTH = 50  # UMAP's neighbour search gains nothing from more columns and pays for each
 _CHUNK_ROWS = 8192
@@ -47,7 +48,7 @@ class UmapSettings:
             raise ParameterError(f"UMAP needs a seed of 0 to {2**32 - 1:,}, got {self.seed:,}")
 
 
-def pca_layout(matrix: Tensor, dimensions: int = 2) -> Tensor:
+def pca_layout(matrix: RowMatrix, dimensions: int = 2) -> Tensor:
     """Coordinates along the directions of greatest variance.
 
     Args:
@@ -63,11 +64,13 @@ def pca_layout(matrix: Tensor, dimensions: int = 2) -> Tensor:
     centre = _mean_row(matrix)
     statistics = ScatterStatistics(1, matrix.shape[1])
     zeros = torch.zeros(_CHUNK_ROWS, dtype=torch.int64)
-    for part in matrix.split(_CHUNK_ROWS):
+    for _, part in each_block(matrix, _CHUNK_ROWS):
         statistics.update(part - centre, zeros[: len(part)])
     _, vectors = torch.linalg.eigh(statistics.scatter[0])
-    directions = vectors.flip(1)[:, :dimensions].to(matrix.dtype)
-    columns = torch.cat([(part - centre) @ directions for part in matrix.split(_CHUNK_ROWS)])
+    directions = vectors.flip(1)[:, :dimensions].to(centre.dtype)
+    columns = torch.empty(len(matrix), directions.shape[1], dtype=centre.dtype)
+    for rows, part in each_block(matrix, _CHUNK_ROWS):
+        columns[rows] = (part - centre) @ directions
     extremes = columns.gather(0, columns.abs().argmax(dim=0, keepdim=True))
     columns = columns * torch.where(extremes < 0, -1.0, 1.0)
     layout = torch.zeros(len(matrix), dimensions, dtype=torch.float32)
@@ -76,7 +79,7 @@ def pca_layout(matrix: Tensor, dimensions: int = 2) -> Tensor:
 
 
 def umap_layout(
-    matrix: Tensor,
+    matrix: RowMatrix,
     settings: UmapSettings | None = None,
     *,
     progress: ProgressCallback = ignore_progress,
@@ -145,8 +148,8 @@ class _EpochSink:
         pass
 
 
-def _mean_row(matrix: Tensor) -> Tensor:
+def _mean_row(matrix: RowMatrix) -> Tensor:
     total = torch.zeros(matrix.shape[1], dtype=torch.float64)
-    for part in matrix.split(_CHUNK_ROWS):
+    for _, part in each_block(matrix, _CHUNK_ROWS):
         total += part.double().sum(dim=0)
-    return (total / len(matrix)).to(matrix.dtype)
+    return (total / len(matrix)).to(compute_dtype(matrix))

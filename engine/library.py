@@ -17,8 +17,8 @@ from torch import Tensor
 
 from engine.errors import EngineError, FormatError
 from engine.folders import write_file
+from engine.grid import SweepResult
 from engine.paths import assets_folder, user_data_folder
-from engine.sweep import SweepResult
 
 STARTER_FILE = "starter.safetensors"
 STARTER_FIGURES_FILE = "starter.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,13 +12,18 @@ from torch.nn.functional import normalize
 from engine.errors import ParameterError
 from engine.factorization import Factorization
 from engine.progress import Progress, ProgressCallback, ignore_progress
+from engine.rows import RowMatrix, each_block, read_rows
 
 # Scatter matrices of float32 rows and their eigenvectors carry rounding of about 1e-7, which leaves
 # up to 1e-8 of the energy even where a subspace could hold every row (measured on rows of falling
 # spectrum). Below this, which of two errors is smaller means nothing.
 EXACT_ERROR = 1e-6
 
-_QUERY_BLOCK = 256  # 256 × n scores at once: 31 MB at 30,522 rows
+# Names and upper ends, in occurrences per million tokens, of the bands that errors are shown by.
+_BANDS = (("never", 0.0), ("rare", 1.0), ("medium", 100.0), ("frequent", float("inf")))
+
+_ROW_BLOCK = 4096
+_QUERY_BLOCK = 1024  # 1024 × 4096 scores at once: 17 MB in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +66,33 @@ class NeighbourOverlap:
     total_rows: int
 
 
-def row_norms(matrix: Tensor) -> Tensor:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrequencyBand:
+    """The rows whose tokens occur about equally often, and what they lose.
+
+    Attributes:
+        name: ``"never"``, ``"rare"`` (up to 1 in a million), ``"medium"`` (up to 100) or
+            ``"frequent"``.
+        rows: Rows in it, at least 1.
+        share_of_text: Share of all occurrences that are of these rows, 0 … 1.
+        error: Mean over these rows of ‖x − x̂‖² / ‖x‖².
+    """
+
+    name: str
+    rows: int
+    share_of_text: float
+    error: float
+
+
+def row_norms(matrix: RowMatrix) -> Tensor:
     """‖x‖ of each row, shape (n,), float64."""
-    return torch.linalg.vector_norm(matrix, dim=1).double()
+    norms = torch.empty(len(matrix), dtype=torch.float64)
+    for rows, part in each_block(matrix, _ROW_BLOCK):
+        norms[rows] = torch.linalg.vector_norm(part, dim=1).double()
+    return norms
 
 
-def relative_row_errors(residuals: Tensor, matrix: Tensor) -> Tensor:
+def relative_row_errors(residuals: Tensor, matrix: RowMatrix) -> Tensor:
     """Squared error of each row over its squared length.
 
     Args:
@@ -79,8 +106,35 @@ def relative_row_errors(residuals: Tensor, matrix: Tensor) -> Tensor:
     return torch.where(norms > 0, residuals / norms.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
 
 
+def errors_by_frequency(row_errors: Tensor, counts: Tensor) -> tuple[FrequencyBand, ...]:
+    """What frequent and rare tokens lose, each row's error relative to its own length.
+
+    Args:
+        row_errors: Shape (n,), from `relative_row_errors`.
+        counts: Expected occurrences per million tokens, shape (n,), not all 0.
+
+    Returns:
+        The bands that hold a row, the rarest first.
+    """
+    bands: list[FrequencyBand] = []
+    below = -1.0
+    for name, upper in _BANDS:
+        members = (counts > below) & (counts <= upper)
+        below = upper
+        if bool(members.any()):
+            bands.append(
+                FrequencyBand(
+                    name=name,
+                    rows=int(members.sum()),
+                    share_of_text=float(counts[members].sum() / counts.sum()),
+                    error=float(row_errors[members].mean()),
+                )
+            )
+    return tuple(bands)
+
+
 def summarise_subspaces(
-    factorization: Factorization, matrix: Tensor, *, typical: int = 12
+    factorization: Factorization, matrix: RowMatrix, *, typical: int = 12
 ) -> tuple[SubspaceSummary, ...]:
     """A summary of each subspace, in label order.
 
@@ -91,9 +145,15 @@ def summarise_subspaces(
 
     Returns:
         k summaries; an empty subspace keeps energy 0 and names no rows.
+
+    Raises:
+        ShapeError: If the matrix is not of the factorization's shape.
+
+    Cost: four passes over the rows; extra memory O(n + k·d + block·d).
     """
     residuals = factorization.squared_residuals(matrix)
     norms = row_norms(matrix).square()
+    closeness = _closeness_to_means(matrix, factorization.labels, factorization.k)
     error = max(float(residuals.sum()), torch.finfo(torch.float64).tiny)
     summaries: list[SubspaceSummary] = []
     for label, dimension in enumerate(factorization.dimensions):
@@ -106,7 +166,7 @@ def summarise_subspaces(
                 dimension=dimension,
                 energy_kept=max(0.0, 1 - lost / energy) if energy > 0 else 0.0,
                 error_share=lost / error,
-                typical_rows=_typical_rows(matrix, members, typical),
+                typical_rows=_typical_rows(closeness, members, typical),
             )
         )
     return tuple(summaries)
@@ -119,7 +179,7 @@ def sample_rows(n: int, count: int, seed: int) -> Tensor:
 
 
 def nearest_neighbours(
-    matrix: Tensor,
+    matrix: RowMatrix | Factorization,
     queries: Tensor,
     *,
     count: int = 10,
@@ -129,11 +189,12 @@ def nearest_neighbours(
     """The rows of highest cosine similarity to each queried row, itself left out.
 
     Args:
-        matrix: Shape (n, d).
+        matrix: Shape (n, d), or a factorization: the rows are then those it approximates, made a
+            block at a time.
         queries: Row numbers, shape (m,), int64.
         count: Neighbours for each, 1 … n−1.
         phase: What the progress reports are called.
-        progress: Called after each block of queries.
+        progress: Called after each block of rows.
 
     Returns:
         Shape (m, count), int64, most similar first.
@@ -141,22 +202,42 @@ def nearest_neighbours(
     Raises:
         ParameterError: If ``count`` is out of range.
 
-    Cost: 2·m·n·d flops; extra memory O(n·d + block·n).
+    Cost: 2·m·n·d flops, one pass over the rows; extra memory O(m·(d + count) + block²).
     """
-    if not 1 <= count < len(matrix):
-        raise ParameterError(
-            f"the number of neighbours must be between 1 and {len(matrix) - 1}, got {count}"
-        )
-    unit = normalize(matrix, dim=1)
-    found = torch.empty(len(queries), count, dtype=torch.int64)
-    for start in range(0, len(queries), _QUERY_BLOCK):
-        block = queries[start : start + _QUERY_BLOCK]
-        scores = unit[block] @ unit.T
-        scores[torch.arange(len(block)), block] = -torch.inf
-        found[start : start + _QUERY_BLOCK] = scores.topk(count, dim=1).indices
-        done = min(start + _QUERY_BLOCK, len(queries))
-        progress(Progress(phase=phase, done=done, total=len(queries)))
+    n = matrix.shape[0]
+    if not 1 <= count < n:
+        raise ParameterError(f"the number of neighbours must be between 1 and {n - 1}, got {count}")
+    approximated = isinstance(matrix, Factorization)
+    asked = matrix.reconstruct(queries) if approximated else read_rows(matrix, queries)
+    blocks = matrix.blocks(_ROW_BLOCK) if approximated else each_block(matrix, _ROW_BLOCK)
+    asked = normalize(asked, dim=1)
+    best = torch.full((len(queries), count), -torch.inf, dtype=asked.dtype)
+    found = torch.zeros(len(queries), count, dtype=torch.int64)
+    for rows, part in blocks:
+        unit = normalize(part, dim=1)
+        for start in range(0, len(queries), _QUERY_BLOCK):
+            some = slice(start, start + _QUERY_BLOCK)
+            scores = asked[some] @ unit.T
+            _leave_out(scores, queries[some] - rows.start)
+            _keep_best(best[some], found[some], scores, rows.start)
+        progress(Progress(phase=phase, done=rows.stop, total=n))
     return found
+
+
+def _leave_out(scores: Tensor, own: Tensor) -> None:
+    """No row is its own neighbour: ``own`` is the column of each query, if it is in this block."""
+    here = ((own >= 0) & (own < scores.shape[1])).nonzero().squeeze(1)
+    scores[here, own[here]] = -torch.inf
+
+
+def _keep_best(best: Tensor, found: Tensor, scores: Tensor, first_row: int) -> None:
+    """Merge a block's scores into the best ones so far, in place."""
+    count = best.shape[1]
+    top = scores.topk(min(count, scores.shape[1]), dim=1)
+    candidates = torch.cat([found, top.indices + first_row], dim=1)
+    kept = torch.cat([best, top.values], dim=1).topk(count, dim=1)
+    best.copy_(kept.values)
+    found.copy_(candidates.gather(1, kept.indices))
 
 
 def neighbour_overlap(before: Tensor, after: Tensor, total_rows: int) -> NeighbourOverlap:
@@ -181,10 +262,24 @@ def neighbour_overlap(before: Tensor, after: Tensor, total_rows: int) -> Neighbo
     )
 
 
-def _typical_rows(matrix: Tensor, members: Tensor, count: int) -> tuple[int, ...]:
-    if not len(members):
-        return ()
-    unit = normalize(matrix[members], dim=1)
-    closeness = unit @ unit.mean(dim=0)
-    order = closeness.argsort(descending=True, stable=True)[:count]
+def _closeness_to_means(matrix: RowMatrix, labels: Tensor, k: int) -> Tensor:
+    """Each row's cosine with the mean direction of its label's rows, times that mean's length."""
+    sums = torch.zeros(k, matrix.shape[1], dtype=torch.float64)
+    for rows, unit in _unit_rows(matrix):
+        sums.index_add_(0, labels[rows], unit)
+    means = sums / labels.bincount(minlength=k).clamp(min=1)[:, None]
+    closeness = torch.empty(len(matrix), dtype=torch.float64)
+    for rows, unit in _unit_rows(matrix):
+        closeness[rows] = (unit * means[labels[rows]]).sum(dim=1)
+    return closeness
+
+
+def _unit_rows(matrix: RowMatrix) -> Iterator[tuple[slice, Tensor]]:
+    return (
+        (rows, normalize(part.double(), dim=1)) for rows, part in each_block(matrix, _ROW_BLOCK)
+    )
+
+
+def _typical_rows(closeness: Tensor, members: Tensor, count: int) -> tuple[int, ...]:
+    order = closeness[members].argsort(descending=True, stable=True)[:count]
     return tuple(members[order].tolist())

@@ -2,66 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from itertools import cycle, islice
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor
 
-from engine.budget import check_dimension, check_k, dimension_for_rate
-from engine.clustering.em import WeightedRows
-from engine.clustering.search import SearchSettings, StartReport, search
-from engine.clustering.seeding import SEEDINGS
-from engine.errors import ParameterError, ShapeError
+from engine.clustering.weighted_rows import WeightedRows
+from engine.errors import EngineError, ParameterError, ShapeError
 from engine.factorization import Factorization, FitRecord, project_rows
+from engine.fitting import Fit, fit_rows
 from engine.progress import ProgressCallback, ignore_progress
 from engine.provenance import fingerprint_matrix, installed_versions
+from engine.requests import DEFAULT_STARTS, FitRequest
+from engine.rows import RowMatrix, ShardedRows
 from engine.table import check_finite
 
-METHODS = ("messi", "svd")
-DEFAULT_K = 5
-DEFAULT_STARTS = 3
-# Measured on embeddings: directions ends lowest, norms next; random is the paper's own start and
-# the one that needs no structure in the rows, so every third start is one.
-_AUTO_CYCLE = ("directions", "norms", "random", "directions", "directions", "random")
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FitTask:
+    """What `factorize` has checked and wants fitted.
+
+    Attributes:
+        points: Shape (n, d), all the rows.
+        weights: Shape (n,), float64, the largest 1; None for all ones.
+        labels: Shape (n,), int64: a first partition, or None.
+        request: What to fit.
+    """
+
+    points: RowMatrix
+    weights: Tensor | None
+    labels: Tensor | None
+    request: FitRequest
+
+
+Fitter = Callable[[FitTask, ProgressCallback], Fit]
+"""Fits a task and gives the labels of all its rows, however many processes it takes."""
+
+
+def fit_alone(task: FitTask, progress: ProgressCallback) -> Fit:
+    """Fit in this process."""
+    rows = WeightedRows.of(task.points, task.weights)
+    return fit_rows(rows, task.request, given=task.labels, progress=progress)
 
 
 def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take apart
-    matrix: Tensor,
+    matrix: RowMatrix,
     *,
     method: str = "messi",
-    k: int | None = None,
-    j: int | None = None,
+    k: int | str | Sequence[int] | None = None,
+    j: int | Sequence[int] | None = None,
     rate: float | None = None,
+    allocation: str = "uniform",
+    affine: bool = False,
+    loss: str = "squared",
     weights: Tensor | None = None,
     seed: int = 0,
     n_init: int = DEFAULT_STARTS,
     seeding: str | Mapping[str, int] = "auto",
     labels: Tensor | None = None,
+    moves: int = 0,
     max_iterations: int = 50,
     tolerance: float = 1e-4,
+    fitter: Fitter = fit_alone,
+    workspace: Path | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> Factorization:
     """Approximate the rows of a matrix by k subspaces.
 
     Args:
-        matrix: Shape (n, d), float; finite. Half precision is computed in float32.
+        matrix: Shape (n, d), float; finite; in memory, mapped from a file, or in shards. Half
+            precision is computed in float32, block by block.
         method: ``"messi"`` (k subspaces, EM) or ``"svd"`` (the best single subspace).
-        k: Number of subspaces, 1 … n; 5 when left out, 1 for the SVD.
-        j: Dimension of each subspace (the rank of an SVD), 1 … d. Give j or the rate.
+        k: Number of subspaces, 1 … n; 5 when left out, 1 for the SVD. ``"auto"`` or a list of
+            candidates takes the k that loses least at the rate in a short trial fit.
+        j: Dimension of each subspace (the rank of an SVD), 1 … d, or a list j_1 … j_k, where 0 is
+            allowed. Give j or the rate.
         rate: Share of the parameters to remove, 0 … 1; j is the largest that fits.
-        weights: Shape (n,), not negative; a row of weight m counts as m copies of it.
+        allocation: ``"uniform"`` for one dimension j, or ``"optimal"``: each subspace gets the
+            dimensions that lose least within the parameters of the rate (or of one j).
+        affine: Whether subspaces may miss zero; each then stores an offset of d numbers.
+        loss: What a distance costs: ``"squared"``, ``"l1"``, any ``"l<q>"``, ``"huber"``,
+            ``"cauchy"``, ``"geman-mcclure"``, ``"welsch"``, ``"tukey"``, ``"truncated"``, with a
+            scale of your own as in ``"tukey:0.8"``; see `engine.clustering.losses`.
+        weights: Shape (n,), not negative; a row of weight m counts as m copies of it in the loss
+            (it is still stored once).
         seed: Decides every random choice; the same seed gives the same labels on one machine and
             thread count.
-        n_init: Number of starts when ``seeding`` is one name or ``"auto"``.
+        n_init: Number of starts when ``seeding`` is one name or ``"auto"``. On tables of more
+            than some 16,000 rows they race on a sample, and the best two go on to all rows.
         seeding: A name from `engine.clustering.seeding.SEEDINGS`, ``"auto"`` for a mix of them,
             or how many starts of each, as in ``{"directions": 3, "random": 10}``.
-        labels: A first partition of your own, shape (n,); run as one more start. With
-            ``n_init=0`` it is the only one.
+        labels: A first partition of your own, shape (n,); run as one more start, on all rows.
+            With ``n_init=0`` it is the only one.
+        moves: How many times to merge two subspaces and split another, kept where it pays.
         max_iterations: EM step limit of a start.
         tolerance: A start is settled when a step lowers its cost by no more than this share.
+        fitter: Who fits: this process, or several (`engine.cli.ranks`).
+        workspace: A folder with room for the coordinates, n·j numbers: they are then kept in a
+            file there that has no name and is gone with them, not in memory.
         progress: Called after every step; raises `engine.Cancelled` to stop.
 
     Returns:
@@ -72,40 +112,72 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
             or neither of j and rate are given.
         ShapeError: If the matrix, the weights or the labels have the wrong shape.
         SourceError: If the matrix holds NaN or infinity.
+        EngineError: If the workspace has no room.
 
     Source: Maalouf, Lang, Rus, Feldman, *Deep Learning Meets Projective Clustering*, ICLR 2021.
     """
     points = _check_matrix(matrix)
-    k, j = _resolve_plan(points, method, k, j, rate)
-    row_weights = None if weights is None else _check_weights(weights, len(points))
-    given = None if labels is None else _check_labels(labels, len(points), k)
-    seedings = _plan_starts(seeding, n_init, k, given is not None)
-    settings = SearchSettings(
-        seedings=seedings, seed=seed, max_iterations=max_iterations, tolerance=tolerance
-    )
-    _check_limits(settings)
-    rows = WeightedRows.of(points, row_weights)
-    best, starts = search(rows, (j,) * k, settings, given=given, progress=progress)
-    record = FitRecord(
+    request = FitRequest(
         method=method,
-        config={
-            "k": k,
-            "j": j,
-            "weighted": weights is not None,
-            **asdict(settings),
-            "seedings": list(seedings),  # as JSON reads it back
-        },
-        source=fingerprint_matrix(matrix),
-        versions=installed_versions(),
-        starts=starts,
-        cost_history=best.cost_history,
-        notes=_notes(starts, best.labels.bincount(minlength=k).tolist()),
+        k=k,
+        j=j,
+        rate=rate,
+        allocation=allocation,
+        affine=affine,
+        loss=loss,
+        seed=seed,
+        n_init=n_init,
+        seeding=seeding,
+        moves=moves,
+        max_iterations=max_iterations,
+        tolerance=tolerance,
     )
-    return project_rows(points, best.labels, best.subspaces.bases, record)
+    task = FitTask(
+        points=points,
+        weights=None if weights is None else check_weights(weights, len(points)),
+        labels=None if labels is None else _check_labels(labels, len(points)),
+        request=request,
+    )
+    return _record(task, fitter(task, progress), workspace)
 
 
-def _check_matrix(matrix: Tensor) -> Tensor:
-    if not isinstance(matrix, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+def _record(task: FitTask, fit: Fit, workspace: Path | None) -> Factorization:
+    """The fitted subspaces with every row in its place, and how they came to be."""
+    config = {
+        **task.request.as_config(),
+        "k": fit.plan.k,
+        "loss": str(fit.plan.loss),
+        "weighted": task.weights is not None,
+    }
+    record = FitRecord(
+        method=task.request.method,
+        config=config,
+        source=fingerprint_matrix(task.points),
+        versions=installed_versions(),
+        starts=fit.starts,
+        cost_history=fit.result.cost_history,
+        notes=fit.notes,
+    )
+    subspaces = fit.result.subspaces
+    offsets = None if subspaces.offsets is None else tuple(subspaces.offsets)
+    try:
+        return project_rows(
+            task.points,
+            fit.result.labels,
+            subspaces.bases,
+            record,
+            offsets=offsets,
+            workspace=workspace,
+        )
+    except OSError as error:
+        raise EngineError(
+            f"the coordinates could not be kept in {workspace}: {error.strerror or error}; free "
+            "some space there or raise the rate"
+        ) from error
+
+
+def _check_matrix(matrix: RowMatrix) -> RowMatrix:
+    if not isinstance(matrix, Tensor | ShardedRows):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ParameterError(
             f"the matrix must be a torch tensor, got {type(matrix).__name__}; "
             "pass a NumPy array through torch.from_numpy"
@@ -118,43 +190,24 @@ def _check_matrix(matrix: Tensor) -> Tensor:
     if not matrix.is_floating_point():
         raise ParameterError(f"the matrix must hold floats, got {matrix.dtype}; convert it first")
     points = matrix.detach()
-    if points.dtype not in (torch.float32, torch.float64):
-        points = points.float()
     check_finite(points, "the matrix")
     return points
 
 
-def _resolve_plan(
-    points: Tensor, method: str, k: int | None, j: int | None, rate: float | None
-) -> tuple[int, int]:
-    n, d = points.shape
-    if method not in METHODS:
-        raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    if method == "svd" and k not in (None, 1):
-        raise ParameterError(f"an SVD has one subspace, got k = {k}; leave k out or use messi")
-    k = (1 if method == "svd" else DEFAULT_K) if k is None else k
-    check_k(k, n)
-    if (j is None) == (rate is None):
-        raise ParameterError("give either j (the dimension) or rate (the share to remove)")
-    if j is None:
-        assert rate is not None
-        j = dimension_for_rate(n, d, k, rate)
-    check_dimension(j, d)
-    _check_memory(k, d)
-    return k, j
+def check_weights(weights: Tensor, n: int) -> Tensor:
+    """Row weights as every fit takes them.
 
+    Args:
+        weights: Shape (n,), not negative.
+        n: Number of rows.
 
-def _check_memory(k: int, d: int) -> None:
-    """Refuse a k whose d × d statistics do not fit: float64 sums and float32 frames of each."""
-    needed, free = k * d * d * (8 + 8 + 4), psutil.virtual_memory().available
-    if needed > free:
-        raise ParameterError(
-            f"k = {k:,} subspaces of a table {d:,} wide need {needed / 1e9:.1f} GB to fit, "
-            f"{free / 1e9:.1f} GB are free; lower k"
-        )
+    Returns:
+        Shape (n,), float64, the largest 1: only ratios matter, and the rows' dtype must hold them.
 
-
-def _check_weights(weights: Tensor, n: int) -> Tensor:
+    Raises:
+        ShapeError: If there is not one weight a row.
+        ParameterError: If one is negative or not finite, or all are zero.
+    """
     if weights.shape != (n,):
         raise ShapeError(f"{n:,} rows need as many weights, got shape {tuple(weights.shape)}")
     doubled = weights.detach().double()
@@ -162,71 +215,12 @@ def _check_weights(weights: Tensor, n: int) -> Tensor:
         raise ParameterError("weights must be finite and not negative")
     if float(doubled.sum()) <= 0:
         raise ParameterError("weights must not all be zero")
-    # Only their ratios matter, and the dtype of the rows must be able to hold them.
     return doubled / doubled.max()
 
 
-def _check_labels(labels: Tensor, n: int, k: int) -> Tensor:
+def _check_labels(labels: Tensor, n: int) -> Tensor:
     if labels.shape != (n,) or labels.is_floating_point():
         raise ShapeError(
             f"labels must be {n:,} whole numbers, got {tuple(labels.shape)} of {labels.dtype}"
         )
-    if int(labels.min()) < 0 or int(labels.max()) >= k:
-        raise ParameterError(
-            f"labels must be in 0 … {k - 1} for k = {k}, got {int(labels.min())} … "
-            f"{int(labels.max())}"
-        )
     return labels.long()
-
-
-def _plan_starts(
-    seeding: str | Mapping[str, int], n_init: int, k: int, given: bool
-) -> tuple[str, ...]:
-    starts = dict(seeding) if isinstance(seeding, Mapping) else {seeding: n_init}
-    unknown = sorted(set(starts) - {*SEEDINGS, "auto"})
-    if unknown:
-        raise ParameterError(
-            f"unknown seeding {', '.join(unknown)}; known are {', '.join(SEEDINGS)} and auto"
-        )
-    if any(count < 0 for count in starts.values()):
-        raise ParameterError(
-            f"the number of starts must not be negative, got {min(starts.values())}"
-        )
-    if k == 1:
-        return () if given else ("random",)  # every partition into one part is the same
-    plan = tuple(
-        drawn
-        for name, count in starts.items()
-        for drawn in islice(cycle(_AUTO_CYCLE if name == "auto" else (name,)), count)
-    )
-    if not plan and not given:
-        raise ParameterError("at least one start is needed; raise n_init or give labels")
-    return plan
-
-
-def _check_limits(settings: SearchSettings) -> None:
-    if settings.max_iterations < 1:
-        raise ParameterError(f"max_iterations must be at least 1, got {settings.max_iterations}")
-    if not 0 <= settings.tolerance < 1:
-        raise ParameterError(f"tolerance must be 0 to below 1, got {settings.tolerance:g}")
-    if settings.seed < 0:
-        raise ParameterError(f"seed must not be negative, got {settings.seed}")
-
-
-def _notes(starts: tuple[StartReport, ...], sizes: list[int]) -> tuple[str, ...]:
-    notes: list[str] = []
-    refilled = sum(start.refilled for start in starts)
-    if refilled:
-        notes.append(
-            f"An empty subspace was refilled {refilled} times with the rows that were served worst."
-        )
-    empty = sizes.count(0)
-    if empty:
-        notes.append(f"{empty} of {len(sizes)} subspaces hold no row; a smaller k may do.")
-    unsettled = sum(not start.converged for start in starts)
-    if unsettled:
-        notes.append(
-            f"{unsettled} of {len(starts)} starts reached the step limit before settling; "
-            "raise max_iterations to let them finish."
-        )
-    return tuple(notes)

@@ -7,27 +7,29 @@ import platform
 from importlib import metadata
 
 import torch
-from torch import Tensor
 
-_BLOCK_ROWS = 65_536  # about 100 MB of float32 at 384 columns: hashing never copies a whole table
+from engine.rows import RowMatrix, compute_dtype, each_block
+
+_BLOCK_NUMBERS = 1 << 20  # 4 MB of float32: hashing never copies a whole table
 _PACKAGES = ("subspace-atlas", "torch", "numpy")
 
 
-def fingerprint_matrix(matrix: Tensor) -> str:
+def fingerprint_matrix(matrix: RowMatrix) -> str:
     """Content hash of a matrix: equal content, equal text, on every machine.
 
     Args:
-        matrix: Shape (n, d), any float dtype.
+        matrix: Shape (n, d), any float dtype, in memory, mapped or in shards.
 
     Returns:
-        ``"blake2b:"`` and 32 hexadecimal digits over the shape, the dtype and the rows.
+        ``"blake2b:"`` and 32 hexadecimal digits over the shape, the dtype and the rows. Rows of
+        16-bit floats count in float32, so that a table has one fingerprint wherever it is kept.
 
     Cost: one pass over the bytes, about 1 GB a second.
     """
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{tuple(matrix.shape)} {matrix.dtype}".encode())
-    for block in matrix.detach().split(_BLOCK_ROWS):
-        digest.update(block.contiguous().cpu().view(torch.uint8).numpy().data)  # bfloat16 too
+    digest.update(f"{tuple(matrix.shape)} {compute_dtype(matrix)}".encode())
+    for _, block in each_block(matrix.detach(), max(1, _BLOCK_NUMBERS // matrix.shape[1])):
+        digest.update(block.contiguous().cpu().view(torch.uint8).numpy().data)
     return f"blake2b:{digest.hexdigest()}"
 
 

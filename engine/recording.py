@@ -7,14 +7,18 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, cast
 
-from engine.compression import Compression, CompressionConfig, PlanFigures
+from engine.compression import Compression, CompressionConfig
 from engine.errors import FormatError
+from engine.figures import PlanFigures, is_plain_svd, name_dimensions
+from engine.grid import SweepResult
 from engine.provenance import installed_versions
 from engine.records import RunRecord, RunSource
-from engine.sweep import SweepResult
 from engine.table import EmbeddingTable
 
 SWEEP_FILE = "sweep.json"
+# Figures that runs made before there were token weights do not have.
+_LATER_PLAN = ("weighted_error", "bands")
+_LATER = (*_LATER_PLAN, "weighted_svd", "weights")
 
 FileWriter = Callable[[Path], None]
 """Puts a run's files into the empty folder it is given."""
@@ -34,10 +38,12 @@ def record_compression(
         The record, and what writes the factorization beside it.
     """
     figures = compression.figures
-    size = f"j = {max(figures.dimensions)}"
+    svd = is_plain_svd(figures.k, affine=config.affine, loss=config.loss)
+    what = "SVD" if svd else f"k = {figures.k}"
+    weighted = "" if compression.weighted_svd is None else ", weighted"
     record = RunRecord(
         kind="compress",
-        name=f"{table.name}, {'SVD' if figures.k == 1 else f'k = {figures.k}'}, {size}",
+        name=f"{table.name}, {what}, j = {name_dimensions(figures.dimensions)}{weighted}",
         source=_source(table),
         config={**asdict(config), "k": figures.k},
         figures=compression.as_dict(),
@@ -69,19 +75,30 @@ def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord,
     return record, lambda folder: result.save(folder / SWEEP_FILE)
 
 
-def check_compression_figures(figures: dict[str, Any]) -> None:
-    """Refuse the figures of a run that a page could not show.
+def read_compression_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a run as `Compression.as_dict` gives them, also where an older version ran.
+
+    Args:
+        figures: Of a run's record.
+
+    Returns:
+        A copy; what the older version did not measure is None.
 
     Raises:
-        FormatError: If one that `record_compression` writes is missing.
+        FormatError: If a figure is missing that every version writes.
     """
-    plan = {item.name for item in fields(PlanFigures)}
+    plan = {item.name for item in fields(PlanFigures)} - set(_LATER_PLAN)
     more = {"parameters_before", "dense_bytes", "source_bytes", "svd", "verdict", "notes"}
     svd = figures.get("svd")
-    missing = (plan | more | {"beats_svd"}) - set(figures)
+    missing = (plan | more | {"beats_svd", "starts"}) - set(figures)
     missing |= plan - set(cast("dict[str, Any]", svd)) if isinstance(svd, dict) else {"svd"}
     if missing:
         raise FormatError(f"the run lacks {', '.join(sorted(missing))}; it was not made by us")
+    return {
+        **dict.fromkeys(_LATER),
+        **figures,
+        "svd": {**dict.fromkeys(_LATER_PLAN), **figures["svd"]},
+    }
 
 
 def _source(table: EmbeddingTable) -> RunSource:

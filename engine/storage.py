@@ -1,8 +1,8 @@
 """A factorization on disk: `factorization.safetensors` and `factorization.json` in one folder.
 
-Tensors: ``coordinates.C`` (n_c, j_c) and ``basis.C`` (j_c, d) for C = 0 … k−1, and for k > 1
-``labels``, packed at ⌈log2 k⌉ bits (`engine.coding.packing`). Their bytes are the
-factorization's `stored_bytes`.
+Tensors: ``coordinates.C`` (n_c, j_c) and ``basis.C`` (j_c, d) for C = 0 … k−1, ``offset.C`` (d,)
+where subspaces are affine, and for k > 1 ``labels``, packed at ⌈log2 k⌉ bits
+(`engine.coding.packing`). Their bytes are the factorization's `stored_bytes`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ def save_factorization(factorization: Factorization, folder: Path) -> None:
     tensors |= {
         f"coordinates.{c}": block.contiguous() for c, block in enumerate(factorization.coordinates)
     }
+    if factorization.offsets is not None:
+        tensors |= {f"offset.{c}": offset for c, offset in enumerate(factorization.offsets)}
     if factorization.k > 1:
         tensors["labels"] = pack_integers(factorization.labels, bits_for(factorization.k))
     text = json.dumps(header, indent=1, ensure_ascii=False)
@@ -78,18 +80,19 @@ def load_factorization(folder: Path) -> Factorization:
         raise FormatError(f"{folder / TENSOR_FILE} cannot be read: {error}") from error
     try:
         dimensions = cast("list[int]", header["dimensions"])
-        k = len(dimensions)
+        k, affine = len(dimensions), "offset.0" in tensors
         factorization = Factorization(
             labels=_labels(tensors, cast("int", header["rows"]), k),
             bases=tuple(tensors[f"basis.{c}"] for c in range(k)),
             coordinates=tuple(tensors[f"coordinates.{c}"] for c in range(k)),
             record=_record(cast("Mapping[str, object]", header["record"])),
+            offsets=tuple(tensors[f"offset.{c}"] for c in range(k)) if affine else None,
         )
     except KeyError as error:
         raise FormatError(f"{folder} is damaged: {error} is missing") from error
     except (TypeError, ShapeError) as error:
         raise FormatError(f"{folder} is damaged: {error}") from error
-    declared = (dimensions, header["rows"], header["columns"], 2 * k + (k > 1))
+    declared = (dimensions, header["rows"], header["columns"], (2 + affine) * k + (k > 1))
     if declared != (list(factorization.dimensions), *factorization.shape, len(tensors)):
         raise FormatError(f"{folder} is damaged: {RECORD_FILE} and {TENSOR_FILE} disagree")
     return factorization

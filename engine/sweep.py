@@ -2,215 +2,47 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 
-from engine.budget import check_k, check_rate, dimension_for_rate, matching_rank
-from engine.errors import EngineError, FormatError, ParameterError
-from engine.folders import write_file
+from engine.budget import (
+    budget_for_rate,
+    check_k,
+    dimension_for_rate,
+    matching_rank,
+    offset_parameters,
+)
+from engine.clustering.allocation import OptimalDimensions
+from engine.errors import FormatError, ParameterError
+from engine.frequencies.row_use import NO_WEIGHTS, count_row_use
+from engine.grid import (
+    SCHEMA_VERSION,
+    WEIGHTED_SVD,
+    SweepCell,
+    SweepConfig,
+    SweepResult,
+    check_sweep_target,
+    read_cell,
+)
+from engine.journal import Journal
 from engine.methods import factorize
 from engine.progress import Progress, ProgressCallback, ignore_progress
+from engine.rows import RowMatrix
 from engine.table import EmbeddingTable
 
-SCHEMA_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepConfig:
-    """The grid.
-
-    Attributes:
-        rates: Compression rates, each 0 … 1.
-        ks: Numbers of subspaces; 1 is the SVD, which is always measured.
-        seeds: One fit for each; the SVD has no chance in it and is fitted once.
-        n_init: Starts of each fit.
-        seeding: As in `engine.factorize`.
-    """
-
-    rates: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    ks: tuple[int, ...] = (2, 3, 5, 10)
-    seeds: tuple[int, ...] = (0, 1, 2)
-    n_init: int = 1
-    seeding: str = "auto"
-
-    def __post_init__(self) -> None:
-        """Check that the grid has cells.
-
-        Raises:
-            ParameterError: If a list is empty, or a rate, a seed or the starts are out of range.
-        """
-        if not (self.rates and self.ks and self.seeds):
-            raise ParameterError("a sweep needs at least one rate, one k and one seed")
-        # Here, since a fit would refuse them only after the cells before it.
-        if min(self.seeds) < 0 or self.n_init < 1:
-            raise ParameterError(
-                f"a sweep needs seeds of at least 0 and at least 1 start, got "
-                f"{min(self.seeds)} and {self.n_init}"
-            )
-        for rate in self.rates:
-            check_rate(rate)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepCell:
-    """One fit.
-
-    Attributes:
-        method: ``"svd"`` or ``"messi"``.
-        k: Number of subspaces.
-        j: Their dimension.
-        asked_rate: The rate of the grid.
-        rate: The rate reached: for k > 1 never below the one asked for, for the SVD never above.
-        parameters: Numbers stored.
-        stored_bytes: Bytes of everything stored.
-        seed: Seed of the fit.
-        relative_error: ‖A − Â‖² / ‖A‖².
-        steps: EM steps of the kept start.
-        wall_seconds: Time of the fit.
-    """
-
-    method: str
-    k: int
-    j: int
-    asked_rate: float
-    rate: float
-    parameters: int
-    stored_bytes: int
-    seed: int
-    relative_error: float
-    steps: int
-    wall_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepResult:
-    """A finished grid.
-
-    Attributes:
-        name: Of the table.
-        source: Content fingerprint of the matrix.
-        rows: n.
-        columns: d.
-        config: The grid.
-        cells: Every fit, the SVD's first.
-        notes: Cells that could not be, each a full sentence.
-    """
-
-    name: str
-    source: str
-    rows: int
-    columns: int
-    config: SweepConfig
-    cells: tuple[SweepCell, ...]
-    notes: tuple[str, ...] = ()
-
-    def to_csv(self) -> str:
-        """One line a cell, with a header line."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, [item.name for item in fields(SweepCell)])
-        writer.writeheader()
-        writer.writerows(asdict(cell) for cell in self.cells)
-        return text.getvalue()
-
-    def save(self, path: str | Path) -> None:
-        """Write CSV when the name ends in ``.csv``, all of it when in ``.json``.
-
-        Raises:
-            ParameterError: If the name ends otherwise or the folder does not exist.
-            EngineError: If the disk refuses; the file is as it was then.
-        """
-        path = Path(path)
-        check_sweep_target(path)
-        if path.suffix == ".csv":
-            text = self.to_csv()
-        else:
-            text = json.dumps({"schema": SCHEMA_VERSION, **asdict(self)}, allow_nan=False)
-        try:
-            write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-        except OSError as error:
-            raise EngineError(
-                f"could not write {path}: {error.strerror}; free some space or choose a folder "
-                "you may write to"
-            ) from error
-
-    @classmethod
-    def load(cls, path: str | Path) -> SweepResult:
-        """Read the JSON that `save` wrote.
-
-        Raises:
-            FormatError: If the file is missing, damaged or from a newer version.
-        """
-        path = Path(path)
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if values.pop("schema") != SCHEMA_VERSION:
-                raise FormatError(f"{path} is of another schema version; update subspace-atlas")
-            return cls.from_dict(values)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            if isinstance(error, FormatError):
-                raise
-            raise FormatError(f"{path} is not a sweep of ours: {error}") from error
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SweepResult:
-        """Undo `dataclasses.asdict` after a trip through JSON.
-
-        Raises:
-            KeyError: If a key is missing.
-            TypeError: If a key is unknown, or a cell holds a value of the wrong type.
-        """
-        config = cast("dict[str, Any]", values["config"])
-        cells = cast("list[dict[str, Any]]", values["cells"])
-        grid: dict[str, Any] = {
-            **config,
-            **{name: tuple(config[name]) for name in ("rates", "ks", "seeds")},
-        }
-        whole: dict[str, Any] = {
-            "config": SweepConfig(**grid),
-            "cells": tuple(_read_cell(cell) for cell in cells),
-            "notes": tuple(values["notes"]),
-        }
-        return cls(**{**values, **whole})
-
-
-def _read_cell(values: dict[str, Any]) -> SweepCell:
-    cell = SweepCell(**values)
-    for item in fields(SweepCell):
-        value = getattr(cell, item.name)
-        kinds = {"str": str, "int": int, "float": int | float}[str(item.type)]
-        if not isinstance(value, kinds) or value != value:  # NaN alone differs from itself
-            raise TypeError(f"{item.name} must be a {item.type}, got {value!r}")
-    return cell
-
-
-def check_sweep_target(path: Path) -> None:
-    """Refuse a file that a sweep cannot be written to; call it before long work.
-
-    Raises:
-        ParameterError: If the name ends in neither ``.csv`` nor ``.json``, or its folder is not
-            there or cannot be written to.
-    """
-    if path.suffix not in (".csv", ".json"):
-        raise ParameterError(f"a sweep is written to a .csv or .json file, got {path.name!r}")
-    if not path.parent.is_dir():
-        raise ParameterError(f"{path.parent} is not a folder; make it first")
-    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ParameterError(f"{path} cannot be written to; choose another place")
+__all__ = ["SweepCell", "SweepConfig", "SweepResult", "check_sweep_target", "run_sweep"]
 
 
 def run_sweep(
     table: EmbeddingTable,
     config: SweepConfig | None = None,
     *,
+    journal: Path | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> SweepResult:
     """Fit every cell of the grid.
@@ -218,39 +50,63 @@ def run_sweep(
     Args:
         table: What to compress.
         config: The grid; the default one when left out.
+        journal: A file that keeps each finished cell. A later run of the same grid on the same
+            table takes them over; delete it when the result is saved.
         progress: Called after every cell; raises `engine.Cancelled` to stop.
 
     Returns:
         The SVD at every rate, of the smallest rank that uses up the budget, so that no k has more
-        numbers to spend than the SVD beside it; then every k at every rate for every seed. A cell
-        with no room for one dimension is left out and noted.
+        numbers to spend than the SVD beside it; the same by weights where there are some; then
+        every k at every rate for every seed. A cell with no room for one dimension is left out
+        and noted.
 
     Raises:
-        ParameterError: If a k does not fit the table, or no cell does.
+        ParameterError: If a k does not fit the table, no cell does, or the journal is of another
+            table or grid.
+        FormatError: If the journal is damaged.
+        SourceError: If the tokens cannot be counted.
     """
     config = config or SweepConfig()
-    n, d = table.matrix.shape
     cells: list[SweepCell] = []
     notes: dict[str, None] = {}  # a set that keeps its order
-    plans = _plans(config, n)
+    plans = _plans(config, len(table.matrix))
+    kept = None if journal is None else Journal(journal, _journal_header(table, config))
+    finished = {} if kept is None else _cells_of(kept)
+    use = count_row_use(
+        table, config.weights, config.weight_power, config.weight_floor, progress=progress
+    )
+    weights = None if use is None else use.weights
+    taken = f", {len(finished):,} cells taken over" if finished else ""
     for done, plan in enumerate(plans):
-        report = Progress(phase="Sweeping", done=done, total=len(plans), detail=plan.caption)
+        detail = f"{plan.caption}{taken}"
+        report = Progress(phase="Sweeping", done=done, total=len(plans), detail=detail)
         progress(report)
+        if plan in finished:
+            cells.append(finished[plan])
+            continue
         try:
-            j = _dimension(n, d, plan)
+            size = _size(table.matrix, plan, config)
         except ParameterError as error:
             notes[f"Left out: {error}."] = None
             continue
         # Every EM step reports the same cell again, so that a cancel is heard within it.
-        cells.append(_fit(table.matrix, plan, j, config, lambda _, report=report: progress(report)))
+        arguments: dict[str, Any] = {
+            **plan.arguments(config),
+            **size,
+            "weights": None if plan.method == "svd" else weights,
+            "progress": _repeat(report, progress),
+        }
+        cells.append(_fit(table.matrix, plan, arguments, weights))
+        if kept is not None:
+            kept.append(asdict(cells[-1]))
     progress(Progress(phase="Sweeping", done=len(plans), total=len(plans)))
     if not cells:
         raise ParameterError(f"no cell of the sweep is possible. {' '.join(notes)}")
     return SweepResult(
         name=table.name,
         source=table.fingerprint,
-        rows=n,
-        columns=d,
+        rows=table.matrix.shape[0],
+        columns=table.matrix.shape[1],
         config=config,
         cells=tuple(cells),
         notes=tuple(notes),
@@ -266,8 +122,24 @@ class _Plan:
 
     @property
     def caption(self) -> str:
-        name = "SVD" if self.method == "svd" else f"k = {self.k}"
+        names = {"svd": "SVD", WEIGHTED_SVD: "weighted SVD"}
+        name = names.get(self.method, f"k = {self.k}")
         return f"{name}, rate {self.rate:g}, seed {self.seed}"
+
+    def arguments(self, config: SweepConfig) -> dict[str, Any]:
+        """For `engine.factorize`, but the size and the weights."""
+        if self.method != "messi":
+            return {"method": "svd", "seed": self.seed}
+        return {
+            "k": self.k,
+            "seed": self.seed,
+            "n_init": config.n_init,
+            "seeding": config.seeding,
+            "allocation": config.allocation,
+            "affine": config.affine,
+            "loss": config.loss,
+            "moves": config.moves,
+        }
 
 
 def _plans(config: SweepConfig, n: int) -> list[_Plan]:
@@ -275,37 +147,61 @@ def _plans(config: SweepConfig, n: int) -> list[_Plan]:
     ks = sorted({k for k in config.ks if k != 1})
     for k in ks:
         check_k(k, n)
-    svd = [_Plan("svd", 1, rate, config.seeds[0]) for rate in config.rates]
+    baselines = ("svd",) if config.weights == NO_WEIGHTS else ("svd", WEIGHTED_SVD)
+    svd = [_Plan(name, 1, rate, config.seeds[0]) for name in baselines for rate in config.rates]
     return svd + [
         _Plan("messi", k, rate, seed) for k in ks for rate in config.rates for seed in config.seeds
     ]
 
 
-def _dimension(n: int, d: int, plan: _Plan) -> int:
-    """Rank of the SVD, rounded up in its favour; dimension of k subspaces, rounded down."""
-    within = dimension_for_rate(n, d, plan.k, plan.rate)
-    return matching_rank(n, d, ceil((1 - plan.rate) * n * d)) if plan.method == "svd" else within
+def _repeat(report: Progress, progress: ProgressCallback) -> ProgressCallback:
+    return lambda _: progress(report)
+
+
+def _journal_header(table: EmbeddingTable, config: SweepConfig) -> dict[str, object]:
+    return {"sweep": SCHEMA_VERSION, "source": table.fingerprint, "config": asdict(config)}
+
+
+def _cells_of(journal: Journal) -> dict[_Plan, SweepCell]:
+    """Finished cells by the plan they are of."""
+    try:
+        cells = [read_cell(part) for part in journal.parts]
+    except TypeError as error:
+        raise FormatError(
+            f"{journal.path} is damaged ({error}); delete it to start anew"
+        ) from error
+    return {_Plan(cell.method, cell.k, cell.asked_rate, cell.seed): cell for cell in cells}
+
+
+def _size(matrix: RowMatrix, plan: _Plan, config: SweepConfig) -> dict[str, Any]:
+    """Rank of an SVD, rounded up in its favour; what k subspaces get, rounded down.
+
+    Raises:
+        ParameterError: If there is no room.
+    """
+    n, d = matrix.shape
+    if plan.method != "messi":
+        dimension_for_rate(n, d, 1, plan.rate)  # as the others: none at all where none fits
+        return {"j": matching_rank(n, d, ceil((1 - plan.rate) * n * d))}
+    if config.allocation == "optimal":
+        budget = budget_for_rate(n, d, plan.rate)
+        OptimalDimensions(
+            k=plan.k, budget=budget - offset_parameters(d, plan.k, affine=config.affine)
+        )
+        return {"rate": plan.rate}
+    return {"j": dimension_for_rate(n, d, plan.k, plan.rate, affine=config.affine)}
 
 
 def _fit(
-    matrix: Tensor, plan: _Plan, j: int, config: SweepConfig, progress: ProgressCallback
+    matrix: RowMatrix, plan: _Plan, arguments: dict[str, Any], weights: Tensor | None
 ) -> SweepCell:
     began = time.perf_counter()
-    factorization = factorize(
-        matrix,
-        method=plan.method,
-        k=plan.k,
-        j=j,
-        seed=plan.seed,
-        n_init=config.n_init,
-        seeding=config.seeding,
-        progress=progress,
-    )
+    factorization = factorize(matrix, **arguments)
     wall_seconds = time.perf_counter() - began
     return SweepCell(
         method=plan.method,
         k=plan.k,
-        j=j,
+        j=max(factorization.dimensions),
         asked_rate=plan.rate,
         rate=factorization.rate,
         parameters=factorization.parameters,
@@ -314,4 +210,6 @@ def _fit(
         relative_error=factorization.relative_error(matrix),
         steps=len(factorization.cost_history),
         wall_seconds=wall_seconds,
+        least_j=min(factorization.dimensions),
+        weighted_error=None if weights is None else factorization.relative_error(matrix, weights),
     )

@@ -11,10 +11,10 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from engine import EmbeddingTable, EngineError
-from pages.parts import charts, entry, history, inputs, jobs, state
-from pages.parts.palette import subspace_colour
+from pages.parts import charts, details, entry, headline, history, inputs, jobs, state
+from pages.parts.plan import choose_plan
 from pages.parts.state import Source, View
-from pages.parts.wording import literal, short_bytes, short_count
+from pages.parts.wording import literal
 
 _COLOURINGS = ("Subspace", "Error", "Norm")
 _TABLE_ROWS = 11  # that fit beside the map without scrolling
@@ -32,17 +32,17 @@ def main() -> None:
     except EngineError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    plan = inputs.choose_plan(table)
+    plan = choose_plan(table)
     with st.sidebar:
         pressed = st.button(
             "Compress",
             type="primary",
             width="stretch",
-            disabled=plan.j is None or jobs.is_active("compress"),
+            disabled=plan is None or jobs.is_active("compress"),
             icon=":material/compress:",
         )
     if pressed:
-        jobs.start("compress", source, {"config": plan.as_params()})
+        jobs.start("compress", source, {"config": plan})
         st.rerun()  # the button then shows that it is busy
     jobs.show_others("compress", "layout")
     done = jobs.outcome("compress")
@@ -81,74 +81,13 @@ def _headline(table: EmbeddingTable, view: View | None) -> None:
         return
     figures = view.figures
     st.markdown(
-        f"The embedding layer: {n:,} tokens, each a row of {d} numbers, stored smaller as "
-        f"**{figures['k']} flat subspaces** instead of one (the SVD). A point is a token, its "
-        "colour the subspace it is closest to."
-        if figures["k"] > 1
-        else f"The embedding layer: {n:,} tokens, each a row of {d} numbers, stored smaller in one "
-        "flat subspace: the usual SVD."
+        f"The embedding layer: {n:,} tokens, each a row of {d} numbers, {headline.describe(view)}"
     )
-    _metrics(figures)
+    headline.show_figures(figures)
     icon = ":material/check_circle:" if figures["beats_svd"] else ":material/info:"
     st.markdown(f"{icon} {figures['verdict']}")
     for note in figures["notes"]:
         st.caption(f":material/info: {literal(note)}")
-
-
-def _metrics(figures: dict[str, Any]) -> None:
-    svd = figures["svd"]
-    row = st.container(horizontal=True, key="figures")  # two by two where it is narrow
-    row.metric(
-        "Numbers stored",
-        short_count(figures["parameters"]),
-        f"{abs(figures['rate']):.1%} {'fewer' if figures['rate'] >= 0 else 'more'} than "
-        f"{short_count(figures['parameters_before'])}",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        help="Coordinates of every row and the bases; the layer as it was held the second figure.",
-    )
-    row.metric(
-        "Bytes stored",
-        short_bytes(figures["stored_bytes"]),
-        _bytes_before(figures),
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        help="Everything a file needs in float32, each row's subspace number included.",
-    )
-    row.metric(
-        "Error",
-        f"{figures['relative_error']:.2%}",
-        f"SVD {svd['relative_error']:.2%}",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        help="Squared distance between the rows and their approximation, over the rows' squared "
-        f"length. The SVD beside it has rank {svd['dimensions'][0]} and stores at least as many "
-        "numbers.",
-    )
-    ours, theirs = figures["neighbours_kept"], svd["neighbours_kept"]
-    if ours is not None and theirs is not None:
-        row.metric(
-            "Neighbours kept",
-            f"{ours['mean']:.1%}",
-            f"SVD {theirs['mean']:.1%}",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-            help=f"Share of a token's {ours['count']} nearest neighbours (by cosine) that are "
-            f"still among its {ours['count']} nearest after compression; mean over "
-            f"{ours['queries']:,} sampled tokens, ± {ours['standard_error']:.1%}.",
-        )
-
-
-def _bytes_before(figures: dict[str, Any]) -> str:
-    """The table's bytes in float32, as ours are counted, and as its source holds it."""
-    before = f"was {short_bytes(figures['dense_bytes'])}"
-    if figures["source_bytes"] == figures["dense_bytes"]:
-        return before
-    return f"{before}, {short_bytes(figures['source_bytes'])} in its file"
 
 
 @st.fragment
@@ -183,7 +122,9 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
     with right:
         _token_table(table, view, selected, found, query)
     if view is not None:
-        _subspace_table(view, table.tokens)
+        details.show_subspaces(view, table.tokens)
+        details.show_use(view.figures)
+        details.show_fit(view)
 
 
 def _layout(source: Source, table: EmbeddingTable, kind: str) -> NDArray[np.float32]:
@@ -223,7 +164,9 @@ def _map(
     points = charts.MapPoints(
         layout=layout,
         rows=rows,
-        tokens=[table.tokens[i] for i in rows] if len(rows) < len(table.tokens) else table.tokens,
+        tokens=[table.tokens[int(i)] for i in rows]
+        if len(rows) < len(table.tokens)
+        else table.tokens,
         theme=theme,
         uirevision=f"{table.fingerprint}-{st.session_state['map']}",
     )
@@ -298,42 +241,6 @@ def _token_table(
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
-    )
-
-
-def _subspace_table(view: View, tokens: list[str]) -> None:
-    st.subheader("Subspaces")
-    theme = st.context.theme.type or "light"
-    frame = pd.DataFrame(
-        {
-            "Subspace": [f"■ {item.label + 1}" for item in view.summaries],
-            "Tokens": [item.rows for item in view.summaries],
-            "Dimension": [item.dimension for item in view.summaries],
-            "Energy kept": [item.energy_kept for item in view.summaries],
-            "Share of the error": [item.error_share for item in view.summaries],
-            "Typical tokens": [
-                "  ".join(tokens[i] for i in item.typical_rows) for item in view.summaries
-            ],
-        }
-    )
-    colours = [f"color: {subspace_colour(item.label, theme)}" for item in view.summaries]
-    st.dataframe(
-        frame.style.apply(lambda _: colours, subset=["Subspace"]),
-        hide_index=True,
-        column_config={
-            "Subspace": st.column_config.TextColumn(width=80),
-            "Tokens": st.column_config.NumberColumn(format="localized", width=80),
-            "Dimension": st.column_config.NumberColumn(width=90),
-            "Energy kept": st.column_config.ProgressColumn(
-                format="percent", min_value=0, max_value=1, width=130
-            ),
-            "Share of the error": st.column_config.ProgressColumn(
-                format="percent", min_value=0, max_value=1, width=130
-            ),
-            "Typical tokens": st.column_config.TextColumn(
-                width="large", help="Closest to the mean direction of the subspace's rows"
-            ),
-        },
     )
 
 

@@ -28,6 +28,13 @@ def test_every_command_is_documented() -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("name", ["compress", "sweep"])
+def test_every_option_is_documented(name: str) -> None:
+    options = {max(option.opts, key=len) for option in group.commands[name].params}
+    missing = {option for option in options if option.startswith("-")} - {"--output"}
+    assert sorted(option for option in missing if option not in README) == []
+
+
 def test_every_kind_of_source_is_documented() -> None:
     missing = [kind for kind in SOURCE_KINDS if kind not in README]
     assert missing == []

@@ -11,6 +11,7 @@ import sys
 import click
 
 from engine.cli.commands import group
+from engine.clustering.job import job_rank
 from engine.errors import EngineError
 
 
@@ -19,17 +20,23 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name it cannot show is no reason to fail
             stream.reconfigure(errors="backslashreplace")
+    if job_rank() and sys.argv[1:2] != ["compress"]:
+        sys.exit(0)  # what cannot be shared is done once
     try:
         sys.exit(group.main(prog_name="subspace-atlas", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(2)
     except click.ClickException as error:
+        if job_rank():
+            sys.exit(2)  # the same words on every process: one says them
         _fail(f"{error.format_message()} See --help.")
     except EngineError as error:
         _fail(str(error))
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; nothing was written.", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click makes an Abort without words of a KeyboardInterrupt that has some
+        words = str(error.__cause__ or error)
+        click.echo(words or "Interrupted; nothing was written.", err=True)
         sys.exit(130)
 
 

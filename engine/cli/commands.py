@@ -6,36 +6,34 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine import __version__
+from engine.cli.options import (
+    fit_options,
+    given,
+    parse_j,
+    parse_k,
+    parse_list,
+    parse_seeding,
+    source_options,
+)
+from engine.cli.ranks import across_ranks
 from engine.cli.screen import progress_bars, show_compression, show_figures, show_record, show_sweep
 from engine.errors import ParameterError
 
 if TYPE_CHECKING:
     from engine.factorization import Factorization
+    from engine.methods import Fitter
     from engine.recording import FileWriter
     from engine.records import RunRecord
     from engine.runs import Run
 
 _FIRST_PORT = 8501
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _source_options(command: _Command) -> _Command:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON for machines."),
-        click.option("--tokens", help="File with one token a line, in row order."),
-        click.option("--tensor", help="Name of the array in a .npz or .safetensors file."),
-        click.argument("source"),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group()
@@ -61,13 +59,17 @@ def app(port: int | None, no_browser: bool) -> None:
 
 
 @group.command()
-@_source_options
+@source_options
 @click.option("--method", default="messi", show_default=True, help="messi or svd.")
-@click.option("-k", type=int, help="Number of subspaces; 5 when left out, 1 for the SVD.")
-@click.option("-j", type=int, help="Dimension of each subspace; give this or --rate.")
+@click.option("-k", help="Number of subspaces, or auto; 5 when left out, 1 for the SVD.")
+@click.option(
+    "-j",
+    help="Dimension of each subspace, or one for each: 164,113,6; give this or --rate.",
+)
 @click.option("--rate", type=float, help="Share of the parameters to remove, 0 to 1.")
+@fit_options
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--starts", type=int, default=3, show_default=True, help="Starts of EM.")
+@click.option("--starts", type=int, default=10, show_default=True, help="Starts of EM.")
 @click.option(
     "--seeding",
     default="auto",
@@ -75,6 +77,7 @@ def app(port: int | None, no_browser: bool) -> None:
     help="auto; directions, norms or random; or how many of each: directions=3,random=10.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder to write.")
+@across_ranks
 def compress(  # noqa: PLR0913 - one parameter an option
     *,
     source: str,
@@ -82,36 +85,40 @@ def compress(  # noqa: PLR0913 - one parameter an option
     tokens: str | None,
     as_json: bool,
     method: str,
-    k: int | None,
-    j: int | None,
+    k: str | None,
+    j: str | None,
     rate: float | None,
     seed: int,
     starts: int,
     seeding: str,
     output: Path | None,
+    fitter: Fitter,
+    **fit: Any,  # noqa: ANN401 - the fit options, each checked by the config
 ) -> None:
     """Fit k subspaces to the rows of SOURCE, beside the SVD that stores as much.
 
-    SOURCE is bundled:minilm, a Hugging Face id, a model folder, or a .npy, .npz, .safetensors,
-    .vec or .txt file. The run is written to -o, or else to where the app lists it.
+    SOURCE is bundled:minilm, a Hugging Face id, a model folder, a .npy, .npz, .safetensors, .vec,
+    .txt, .vec.gz or .txt.gz file, or one table in several files ("table-*.npy").
+    The run is written to -o, or else to where the app lists it.
     """
     from engine.compression import CompressionConfig, compress_table
     from engine.recording import record_compression
     from engine.sources import load_table
 
     _check_place(output)
-    table = load_table(source, tensor=tensor, tokens=tokens)
     config = CompressionConfig(
         method=method,
-        k=k,
-        j=j,
+        k=parse_k(k),
+        j=parse_j(j),
         rate=rate,
         seed=seed,
         n_init=starts,
-        seeding=_parse_seeding(seeding),
+        seeding=parse_seeding(seeding),
+        **given(fit),
     )
+    table = load_table(source, tensor=tensor, tokens=tokens)
     with progress_bars() as progress:
-        compression = compress_table(table, config, progress=progress)
+        compression = compress_table(table, config, fitter=fitter, progress=progress)
     run = _store(output, *record_compression(table, config, compression))
     if as_json:
         _print_json({"run": str(run.folder), "source": table.name, **compression.as_dict()})
@@ -120,9 +127,16 @@ def compress(  # noqa: PLR0913 - one parameter an option
 
 
 @group.command()
-@_source_options
+@source_options
 @click.option("--rates", default="0.2,0.4,0.6,0.8", show_default=True)
-@click.option("-k", "ks", default="2,3,5,10", show_default=True, help="The SVD is always added.")
+@click.option(
+    "-k",
+    "ks",
+    default="2,3,5,10",
+    show_default=True,
+    help="The SVD is always added, with --weights the weighted SVD too.",
+)
+@fit_options
 @click.option("--seeds", default="0", show_default=True)
 @click.option("--starts", type=int, default=1, show_default=True, help="Starts of each fit.")
 @click.option(
@@ -142,8 +156,13 @@ def sweep(  # noqa: PLR0913 - one parameter an option
     seeds: str,
     starts: int,
     output: Path | None,
+    **fit: Any,  # noqa: ANN401 - the fit options, each checked by the config
 ) -> None:
-    """Fit every k at every rate to the rows of SOURCE, beside the SVD."""
+    """Fit every k at every rate to the rows of SOURCE, beside the SVD.
+
+    With -o, finished fits are kept in OUTPUT.partial until all are done; the same command takes
+    them over after it was stopped.
+    """
     from engine.recording import record_sweep
     from engine.sources import load_table
     from engine.sweep import SweepConfig, check_sweep_target, run_sweep
@@ -153,16 +172,19 @@ def sweep(  # noqa: PLR0913 - one parameter an option
     else:
         check_sweep_target(output)
     config = SweepConfig(
-        rates=tuple(_parse_list("--rates", rates, float)),
-        ks=tuple(_parse_list("-k", ks, int)),
-        seeds=tuple(_parse_list("--seeds", seeds, int)),
+        rates=tuple(parse_list("--rates", rates, float)),
+        ks=tuple(parse_list("-k", ks, int)),
+        seeds=tuple(parse_list("--seeds", seeds, int)),
         n_init=starts,
+        **given(fit),
     )
     table = load_table(source, tensor=tensor, tokens=tokens)
+    journal = None if output is None else output.with_name(f"{output.name}.partial")
     with progress_bars() as progress:
-        result = run_sweep(table, config, progress=progress)
-    if output is not None:
+        result = run_sweep(table, config, journal=journal, progress=progress)
+    if output is not None and journal is not None:
         result.save(output)
+        journal.unlink(missing_ok=True)
         place = output
     else:
         place = _store(None, *record_sweep(table, result)).folder
@@ -239,29 +261,6 @@ def _store(output: Path | None, record: RunRecord, write: FileWriter) -> Run:
     if (output / RECORD_FILE).is_file():
         click.echo(f"Replacing the run in {output}", err=True)
     return write_run(output, record, write)
-
-
-def _parse_list(option: str, text: str, kind: type[Any]) -> list[Any]:
-    try:
-        return [kind(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        noun = "whole numbers" if kind is int else "numbers"
-        raise ParameterError(f"{option} takes {noun} with commas between, got {text!r}") from None
-
-
-def _parse_seeding(text: str) -> str | dict[str, int]:
-    if "=" not in text:
-        return text
-    try:
-        pairs = [part.split("=", 1) for part in text.split(",")]
-        counts = {name.strip(): int(count) for name, count in pairs}
-    except ValueError:
-        raise ParameterError(
-            f"--seeding takes counts as in directions=3,random=10, got {text!r}"
-        ) from None
-    if len(counts) < len(pairs):
-        raise ParameterError(f"--seeding names one kind twice, got {text!r}; add the counts up")
-    return counts
 
 
 def _print_json(values: dict[str, Any]) -> None:

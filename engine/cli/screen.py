@@ -13,11 +13,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from engine.compression import Compression, PlanFigures
+    from engine.compression import Compression
+    from engine.figures import PlanFigures
+    from engine.grid import SweepResult
     from engine.progress import Progress as Step
     from engine.progress import ProgressCallback
     from engine.runs import Run
-    from engine.sweep import SweepResult
 
 
 @contextmanager
@@ -55,48 +56,61 @@ def _plain_console() -> Console:
 def show_compression(name: str, compression: Compression, folder: Path) -> None:
     """The plan beside the SVD, the starts, and where the run is."""
     console = _plain_console()
-    ours, svd = compression.figures, compression.svd
+    ours, weighted = compression.figures, compression.weighted_svd
     table = Table(
         title=f"{name}: {compression.rows:,} × {compression.columns}", title_justify="left"
     )
     for heading in ("", "table", "SVD" if ours.k > 1 else "SVD of as many parameters"):
         table.add_column(heading, justify="left" if not heading else "right")
-    table.add_column(f"{ours.k} subspaces" if ours.k > 1 else "this SVD", justify="right")
+    plans = [compression.svd, ours]
+    if weighted is not None:
+        plans.insert(1, weighted)
+        table.add_column("weighted SVD", justify="right")
+    table.add_column(f"{ours.k} subspaces" if ours.k > 1 else "this plan", justify="right")
     dense = compression.rows * compression.columns
-    table.add_row("dimension", f"{compression.columns}", *(_dimension(p) for p in (svd, ours)))
-    table.add_row("parameters", f"{dense:,}", *(f"{p.parameters:,}" for p in (svd, ours)))
-    table.add_row(
-        "stored bytes",
-        f"{compression.source_bytes:,}",
-        *(f"{p.stored_bytes:,}" for p in (svd, ours)),
-    )
-    table.add_row("compression rate", "", *(f"{p.rate:.2%}" for p in (svd, ours)))
-    table.add_row("relative error", "", *(f"{p.relative_error:.4f}" for p in (svd, ours)))
+    dimensions = (_dimensions(plan) for plan in plans)
+    table.add_row("dimension", f"{compression.columns}", *dimensions)
+    table.add_row("parameters", f"{dense:,}", *(f"{p.parameters:,}" for p in plans))
+    stored = (f"{plan.stored_bytes:,}" for plan in plans)
+    table.add_row("stored bytes", f"{compression.source_bytes:,}", *stored)
+    table.add_row("compression rate", "", *(f"{p.rate:.2%}" for p in plans))
+    table.add_row("relative error", "", *(f"{p.relative_error:.4f}" for p in plans))
+    if weighted is not None:
+        table.add_row("weighted error", "", *(_error(p.weighted_error) for p in plans))
     if ours.neighbours_kept is not None:
-        table.add_row("neighbours kept", "", *(_kept(p) for p in (svd, ours)))
+        table.add_row("neighbours kept", "", *(_kept(p) for p in plans))
+    for rows in zip(*(plan.bands or () for plan in plans), strict=True):
+        table.add_row(f"error, {rows[0].name}", "", *(_error(band.error) for band in rows))
     console.print(table)
     if ours.k > 1:
         console.print(_starts(compression))
+    if len(set(ours.dimensions)) > 1:
+        console.print(f"Dimensions: {', '.join(map(str, ours.dimensions))}")
     console.print(compression.verdict)
-    for note in compression.factorization.record.notes:
+    for note in compression.notes:
         console.print(f"Note: {note}")
     console.print(f"Run: {folder}", soft_wrap=True)
 
 
 def show_sweep(result: SweepResult, place: Path) -> None:
     """Mean error of every k at every rate, the least of a rate marked."""
-    from engine.curves import read_curves
+    from engine.curves import has_weights, read_curves
 
     console = _plain_console()
-    curves = read_curves(result.cells)
-    table = Table(title=f"{result.name}: mean relative error", title_justify="left")
+    weighted = has_weights(result.cells)
+    curves = read_curves(result.cells, weighted=weighted)
+    named = {"SVD": curves.svd, "weighted SVD": curves.weighted_svd}
+    named |= {f"k = {k}": points for k, points in curves.by_k.items()}
+    kind = "weighted" if weighted else "relative"
+    table = Table(title=f"{result.name}: mean {kind} error", title_justify="left")
     table.add_column("rate", justify="right")
-    for k in curves:
-        table.add_column("SVD" if k == 1 else f"k = {k}", justify="right")
+    shown = {name: points for name, points in named.items() if points}
+    for name in shown:
+        table.add_column(name, justify="right")
     for rate in sorted({cell.asked_rate for cell in result.cells}):
-        found = {k: p.error for k, points in curves.items() for p in points if p.rate == rate}
+        found = {name: p.error for name, points in shown.items() for p in points if p.rate == rate}
         least = min(found.values())
-        table.add_row(f"{rate:g}", *(_cell(found.get(k), least) for k in curves))
+        table.add_row(f"{rate:g}", *(_cell(found.get(name), least) for name in shown))
     console.print(table)
     console.print("* the least at its rate")
     for note in result.notes:
@@ -113,8 +127,16 @@ def show_record(run: Run) -> None:
     table.add_row("made", record.created)
     table.add_row("source", f"{record.source['spec']} ({record.source['name']})")
     table.add_row("rows × columns", f"{record.source['rows']:,} × {record.source['columns']:,}")
-    for key in ("parameters", "stored_bytes", "rate", "relative_error", "verdict", "cells"):
-        if key in record.figures:
+    for key in (
+        "parameters",
+        "stored_bytes",
+        "rate",
+        "relative_error",
+        "weighted_error",
+        "verdict",
+        "cells",
+    ):
+        if record.figures.get(key) is not None:
             table.add_row(key.replace("_", " "), _figure(record.figures[key]))
     table.add_row("settings", ", ".join(f"{key}={value}" for key, value in record.config.items()))
     table.add_row("took", f"{record.wall_seconds:.1f} s")
@@ -131,14 +153,16 @@ def show_figures(title: str, figures: dict[str, object]) -> None:
 
 def _starts(compression: Compression) -> Table:
     table = Table(title="Starts", title_justify="left")
-    for heading in ("seeding", "error", "steps", "settled", "seconds"):
+    for heading in ("seeding", "cost", "on", "steps", "settled", "seconds"):
         table.add_column(heading, justify="left" if heading == "seeding" else "right")
     starts = compression.factorization.record.starts
-    least = min(start.cost for start in starts)
+    # Costs on a sample are lower than on all rows: not to be compared with them.
+    least = min((start.cost for start in starts if not start.sampled), default=0.0)
     for start in starts:
         table.add_row(
             start.seeding,
-            _cell(start.cost, least),
+            f"{start.cost:.4f} " if start.sampled else _cell(start.cost, least),
+            "a sample" if start.sampled else "all rows",
             str(len(start.cost_history)),
             "yes" if start.converged else "no",
             f"{start.wall_seconds:.1f}",
@@ -152,8 +176,14 @@ def _figure(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _dimension(plan: PlanFigures) -> str:
-    return f"{max(plan.dimensions)}"
+def _dimensions(plan: PlanFigures) -> str:
+    from engine.figures import name_dimensions
+
+    return name_dimensions(plan.dimensions)
+
+
+def _error(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _kept(plan: PlanFigures) -> str:

@@ -1,71 +1,69 @@
-"""One start of EM: refit the subspaces, reassign the rows, until the cost settles."""
+"""One start of EM: refit the subspaces, reassign the rows, until the cost settles.
+
+Losses, weights, affine subspaces and dimensions bought from a budget all go through the same two
+steps; README.md in this folder has the derivations.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from engine.clustering.statistics import ScatterStatistics
-from engine.clustering.subspaces import SubspaceSet, principal_subspaces, row_squared_norms
-from engine.errors import ParameterError
+from engine.clustering.allocation import Allocation, spread_evenly
+from engine.clustering.losses import SQUARED, Loss
+from engine.clustering.refill import refill_empty
+from engine.clustering.statistics import CHUNK_ROWS, ScatterStatistics
+from engine.clustering.subspaces import SubspaceSet, principal_subspaces
+from engine.clustering.weighted_rows import WeightedRows, add_up, weighted_sum
 
-# A residual below this share of the row's squared length is rounding, not distance.
-_ROUNDING = {torch.float32: 1e-6, torch.float64: 1e-14}
 _MOVE_SHARE = 0.25  # moving a row costs twice adding it: past this a fresh sum is no dearer
+_ROUGH_DROP = 0.01  # while steps gain more than this, float32 solves (0.01 % off) will do
+_SMALLEST_BLEND = 4.0**-10  # eigenvalues that nearly meet turn far on the shortest of steps
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class WeightedRows:
-    """The rows to be clustered with what every step needs to know about them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EMPlan:
+    """What is fitted.
 
     Attributes:
-        points: Shape (n, d), float32 or float64.
-        weights: Shape (n,), float64, not negative; None for all ones.
-        squared_norms: Shape (n,), ‖x‖².
-        energy: Σ w·‖x‖², what a cost is measured against; never 0.
+        allocation: Gives each subspace its dimension.
+        affine: Whether subspaces need not pass through zero.
+        loss: What a distance costs; its scale known.
     """
 
-    points: Tensor
-    weights: Tensor | None
-    squared_norms: Tensor
-    energy: float
+    allocation: Allocation
+    affine: bool = False
+    loss: Loss = SQUARED
 
     @classmethod
-    def of(cls, points: Tensor, weights: Tensor | None = None) -> WeightedRows:
-        """Measure the rows once.
+    def even(cls, k: int, dimension: int) -> EMPlan:
+        """The paper's plan: k linear subspaces of one dimension, squared distances."""
+        return cls(allocation=spread_evenly(k, dimension))
 
-        Raises:
-            ParameterError: If the rows are too large or too small to be squared in their dtype.
-        """
-        norms = row_squared_norms(points)
-        energy = weighted_sum(norms, weights)
-        limits = torch.finfo(points.dtype)
-        lost = not bool(norms.any()) and bool(points.any())
-        if lost or not (energy == 0 or limits.tiny <= energy <= limits.max):
-            raise ParameterError(
-                f"the squared lengths of the rows, weights included, sum to {energy:g}, outside "
-                f"what {points.dtype} can hold; scale the matrix or the weights"
-            )
-        return cls(
-            points=points,
-            weights=weights,
-            squared_norms=norms,
-            energy=energy if energy > 0 else 1.0,  # all rows zero: every cost is 0 anyway
-        )
+    @property
+    def k(self) -> int:
+        """Number of subspaces."""
+        return self.allocation.k
+
+    def with_k(self, k: int) -> EMPlan:
+        """The same for the first k subspaces, or for k of the same budget."""
+        return replace(self, allocation=self.allocation.with_k(k))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EMStep:
-    """The subspaces after one step and the rows' closest among them.
+    """The subspaces after one step and the subspace of every row.
 
     Attributes:
         subspaces: The k subspaces.
-        labels: Shape (n,), int64, the closest subspace of every row; the lowest number on a tie.
+        labels: Shape (n,), int64: the closest subspace of every row, the lowest number on a tie.
+            Where dimensions are bought from a budget, the rows that the subspaces were fitted to:
+            with them the budget holds.
         residuals: Shape (n,), squared distance to it.
-        cost: Σ w·dist² / Σ w·‖x‖².
+        cost: Σ w·φ(dist²) / Σ w·φ(‖x‖²).
         refilled: Clusters that came out empty and were given rows for the next step.
     """
 
@@ -81,9 +79,9 @@ class EMResult:
     """Where one start ended.
 
     Attributes:
-        labels: Shape (n,), int64: the closest of ``subspaces`` for every row.
+        labels: Shape (n,), int64: the subspace of every row.
         subspaces: The k subspaces.
-        cost_history: Σ w·dist² / Σ w·‖x‖² after each step; never rises.
+        cost_history: Σ w·φ(dist²) / Σ w·φ(‖x‖²) after each step; never rises.
         converged: Whether it settled before the step limit.
         refilled: How many times an empty cluster was given rows.
     """
@@ -95,129 +93,306 @@ class EMResult:
     refilled: int
 
 
-def weighted_sum(values: Tensor, weights: Tensor | None) -> float:
-    """Σ w·v in float64; all weights one when left out."""
-    doubled = values.double()
-    return float(doubled.sum() if weights is None else doubled @ weights)
-
-
-def em_steps(rows: WeightedRows, labels: Tensor, dimensions: tuple[int, ...]) -> Iterator[EMStep]:
-    """EM without an end: every item is one M-step and the E-step after it.
+def em_steps(rows: WeightedRows, start: Tensor | SubspaceSet, plan: EMPlan) -> Iterator[EMStep]:
+    """EM without an end: every item is one refit and the assignment after it.
 
     Args:
         rows: The rows.
-        labels: The first partition, shape (n,), int64.
-        dimensions: j_1 … j_k.
+        start: The first partition, shape (n,), int64, or the first subspaces.
+        plan: What is fitted.
 
     Yields:
-        The state after each step; its labels match its subspaces. In exact arithmetic the cost
-        never rises from one to the next.
+        The state after each step. In exact arithmetic the cost never rises from one to the next,
+        except where dimensions are bought from a budget: there loss and price together never
+        rise at one price, and the price follows the budget.
 
     Source: paper, section 2 (a generalised Lloyd iteration).
 
-    Cost of a step: 2·n·d² + 2·n·d·Σ min(j_c, d−j_c) flops and k eigen-solves; the first term
-    shrinks to the rows that moved. Extra memory O(chunk·d + k·d² + n).
+    Cost of a step: 2·n·d² + 2·n·d·Σ min(j_c, d−j_c) flops and k eigen-solves; for the squared
+    loss the first term shrinks to the rows that moved. One pass over the rows. Extra memory
+    O(block·d + k·d² + n).
     """
-    statistics = _count(rows, labels, len(dimensions))
-    peaks = statistics.energies()
+    descent = _Descent(rows, start, plan)
     while True:
-        subspaces = principal_subspaces(statistics.scatter, dimensions, rows.points.dtype)
-        new, residuals = subspaces.assign(rows.points, rows.squared_norms)
-        target, refilled = _refill_empty(new, residuals, rows, dimensions)
-        cost = weighted_sum(residuals, rows.weights) / rows.energy
-        yield EMStep(
-            subspaces=subspaces, labels=new, residuals=residuals, cost=cost, refilled=refilled
+        yield descent.step()
+
+
+class EMRun:
+    """Steps of one start taken one at a time, the best state kept.
+
+    Args:
+        steps: From `em_steps`.
+        tolerance: Settled when a step lowers the cost by no more than this share of it.
+        patience: How many steps in a row may fail to lower the cost before it counts as settled;
+            one where the cost cannot rise.
+    """
+
+    def __init__(self, steps: Iterator[EMStep], *, tolerance: float, patience: int = 1) -> None:
+        self._steps = steps
+        self._tolerance = tolerance
+        self._patience = patience
+        self._failed = 0
+        self._pending = 0
+        self.best: EMStep | None = None
+        self.history: list[float] = []
+        self.refilled = 0
+        self.converged = False
+
+    @property
+    def cost(self) -> float:
+        """The lowest cost so far; infinite before the first step."""
+        return self.history[-1] if self.history else float("inf")
+
+    def advance(self) -> EMStep:
+        """Take one step; does nothing new once converged."""
+        if self.converged and self.best is not None:
+            return self.best
+        self.refilled += self._pending  # rows given away count once their subspace was refitted
+        step = next(self._steps)
+        self._pending = len(step.refilled)
+        if self.best is not None and step.cost > self.best.cost:
+            self._failed += 1
+            self.converged = self._failed >= self._patience
+            return step
+        drop = self.cost - step.cost
+        small = self.best is not None and drop <= self._tolerance * step.cost
+        self._failed = self._failed + 1 if small else 0
+        self.best = step
+        self.history.append(step.cost)
+        self.converged = self._failed >= self._patience and not step.refilled
+        return step
+
+    def result(self) -> EMResult:
+        """The best state so far; call it after a step at least."""
+        assert self.best is not None
+        return EMResult(
+            labels=self.best.labels,
+            subspaces=self.best.subspaces,
+            cost_history=tuple(self.history),
+            converged=self.converged,
+            refilled=self.refilled,
         )
-        moved = int((labels != target).sum())
-        if moved <= _MOVE_SHARE * len(target):
-            statistics.move(rows.points, labels, target, rows.weights)
-        # A sum that shrank a lot keeps the rounding of what it was: count such a one afresh.
-        peaks = peaks.maximum(statistics.energies())
-        if moved > _MOVE_SHARE * len(target) or bool((2 * statistics.energies() < peaks).any()):
-            statistics = _count(rows, target, len(dimensions))
-            peaks = statistics.energies()
-        labels = target
+
+
+def begin(rows: WeightedRows, start: Tensor | SubspaceSet, plan: EMPlan, tolerance: float) -> EMRun:
+    """A start that is ready for its first step."""
+    patience = 3 if plan.allocation.priced else 1
+    return EMRun(em_steps(rows, start, plan), tolerance=tolerance, patience=patience)
 
 
 def run_em(
     rows: WeightedRows,
-    labels: Tensor,
-    dimensions: tuple[int, ...],
+    start: Tensor | SubspaceSet,
+    plan: EMPlan,
     *,
     max_iterations: int,
     tolerance: float,
     on_step: Callable[[EMStep], None] = lambda _: None,
 ) -> EMResult:
-    """EM from a partition until the cost settles.
+    """EM until the cost settles.
 
     Args:
         rows: The rows.
-        labels: The first partition, shape (n,), int64.
-        dimensions: j_1 … j_k.
+        start: The first partition, shape (n,), int64, or the first subspaces.
+        plan: What is fitted.
         max_iterations: Step limit, at least 1.
         tolerance: Settled when a step lowers the cost by no more than this share of it.
         on_step: Called after every step; may raise to stop.
 
     Returns:
-        The last state whose cost had not risen (rounding can lift it once settled).
+        The state of lowest cost (rounding can lift it once settled).
     """
-    history: list[float] = []
-    refilled = 0
-    best: EMStep | None = None
-    converged = False
-    for step in em_steps(rows, labels, dimensions):
-        if best is not None and step.cost > best.cost:
-            converged = True
+    run = begin(rows, start, plan, tolerance)
+    for _ in range(max_iterations):
+        step = run.advance()
+        if step is run.best:
+            on_step(step)
+        if run.converged:
             break
-        settled = best is not None and best.cost - step.cost <= tolerance * step.cost
-        best = step
-        history.append(step.cost)
-        on_step(step)
-        converged = settled and not step.refilled
-        if converged or len(history) == max_iterations:
-            break
-        refilled += len(step.refilled)
-    assert best is not None
-    return EMResult(
-        labels=best.labels,
-        subspaces=best.subspaces,
-        cost_history=tuple(history),
-        converged=converged,
-        refilled=refilled,
-    )
+    return run.result()
 
 
-def _count(rows: WeightedRows, labels: Tensor, k: int) -> ScatterStatistics:
-    statistics = ScatterStatistics(k, rows.points.shape[1])
-    statistics.update(rows.points, labels, rows.weights)
-    return statistics
+@dataclass(frozen=True, slots=True, eq=False)
+class _Assignment:
+    """One pass over the rows: where each goes, and the sums for the next refit."""
+
+    labels: Tensor  # where each row goes
+    residuals: Tensor  # squared distance to there
+    kept: Tensor  # squared distance to where the row was: what a budget's cost is counted on
+    statistics: ScatterStatistics
+    moved: float
 
 
-def _refill_empty(
-    labels: Tensor, residuals: Tensor, rows: WeightedRows, dimensions: tuple[int, ...]
-) -> tuple[Tensor, tuple[int, ...]]:
-    """Give every empty cluster the rows that are served worst.
+class _Descent:
+    """State of one start between its steps."""
 
-    At most j_c rows go to cluster c: its refitted subspace then holds them exactly, the others
-    only lost rows, so the cost cannot rise.
-    """
-    weights = rows.weights
-    present = labels if weights is None else labels[weights > 0]
-    counts = present.bincount(minlength=len(dimensions))
-    empty = tuple((counts == 0).nonzero().squeeze(1).tolist())
-    if not empty:
-        return labels, ()
-    costs = residuals.double() if weights is None else residuals.double() * weights
-    worst = costs.argsort(descending=True, stable=True)
-    lost = (residuals > _ROUNDING[residuals.dtype] * rows.squared_norms) & (costs > 0)
-    worst = worst[lost[worst]].tolist()  # rows that are held exactly gain nothing
-    labels = labels.clone()
-    position, refilled = 0, list[int]()
-    for cluster in empty:
-        share = max(1, min(dimensions[cluster], len(present) // (2 * len(dimensions))))
-        chosen = worst[position : position + share]
-        if chosen:
-            labels[torch.tensor(chosen)] = cluster
-            refilled.append(cluster)
-        position += share
-    return labels, tuple(refilled)
+    def __init__(self, rows: WeightedRows, start: Tensor | SubspaceSet, plan: EMPlan) -> None:
+        self._rows, self._plan = rows, plan
+        self._baseline = rows.energy_under(plan.loss)
+        self._table_rows = rows.table_rows
+        self._cost = float("inf")
+        self._precise = False
+        self._blended: ScatterStatistics | None = None  # what the last guarded refit was made from
+        self._held: EMStep | None = None  # the state before a guarded step
+        if isinstance(start, SubspaceSet):
+            first = self._assign(start, None, None)
+            self._labels, self._statistics = first.labels, first.statistics
+        else:
+            self._labels, self._statistics = start, self._count(start)
+        self._peaks = self._statistics.energies()
+        self._fresh = True
+
+    def step(self) -> EMStep:
+        """Refit, reassign, and hand out the state between."""
+        subspaces, after, cost = self._lower()
+        if self._held is not None and cost > self._held.cost:
+            return replace(self._held, refilled=())  # no step in this direction is short enough
+        target, refilled = after.labels, tuple[int, ...]()
+        if not self._plan.allocation.priced:
+            held = tuple(dimension + self._plan.affine for dimension in subspaces.dimensions)
+            target, refilled = refill_empty(after.labels, after.residuals, self._rows, held)
+            if refilled:
+                self._move_refilled(after, target)
+        priced = self._plan.allocation.priced
+        step = EMStep(
+            subspaces=subspaces,
+            labels=self._labels if priced else after.labels,
+            residuals=after.kept if priced else after.residuals,
+            cost=cost,
+            refilled=refilled,
+        )
+        self._held = None if self._plan.loss.concave else step
+        self._precise = self._precise or self._cost - cost <= _ROUGH_DROP * cost
+        self._cost, self._labels, self._statistics = cost, target, after.statistics
+        # A sum that shrank a lot keeps the rounding of what it was: count such a one afresh.
+        self._peaks = self._peaks.maximum(self._statistics.energies())
+        shrunk = bool((2 * self._statistics.energies() < self._peaks).any())
+        if shrunk and not self._fresh:
+            self._statistics = self._count(target)
+        if shrunk:
+            self._peaks = self._statistics.energies()
+        few = self._plan.loss.squared and after.moved <= _MOVE_SHARE * self._table_rows
+        self._fresh = not few  # sums under reweighting never carry over
+        return step
+
+    def _lower(self) -> tuple[SubspaceSet, _Assignment, float]:
+        """The next refit and assignment; tried again where rounding or the loss lifted the cost."""
+        share = 1.0
+        while True:
+            sums = self._statistics
+            if self._blended is not None and share < 1:
+                sums = self._blended.blend(self._statistics, share)
+            subspaces = principal_subspaces(
+                sums,
+                self._plan.allocation,
+                self._rows.dtype,
+                affine=self._plan.affine,
+                precise=self._precise,
+            )
+            after = self._assign(subspaces, self._labels, self._statistics)
+            cost = self._cost_of(after)
+            rose = cost > self._cost
+            if rose and not self._precise:
+                self._precise = True
+            elif rose and self._blended is not None and share > _SMALLEST_BLEND:
+                share /= 4
+            else:
+                break
+        if not self._plan.loss.concave:
+            self._blended = sums
+        return subspaces, after, cost
+
+    def _cost_of(self, after: _Assignment) -> float:
+        residuals = after.kept if self._plan.allocation.priced else after.residuals
+        lost = weighted_sum(self._plan.loss.value(residuals), self._rows.weights)
+        return add_up(lost, self._rows.group) / self._baseline
+
+    def _assign(
+        self, subspaces: SubspaceSet, labels: Tensor | None, before: ScatterStatistics | None
+    ) -> _Assignment:
+        """One pass over the rows: where each goes, and the statistics of the new clusters."""
+        rows, loss, k = self._rows, self._plan.loss, self._plan.k
+        chosen = torch.empty(len(rows.points), dtype=torch.int64)
+        residuals = torch.empty_like(rows.squared_norms)
+        priced = self._plan.allocation.priced
+        kept = torch.empty_like(residuals) if priced and labels is not None else residuals
+        only_moved = before is not None and loss.squared and not self._fresh
+        delta = ScatterStatistics(k, rows.points.shape[1])
+        moved = 0.0
+        for where, points in rows.blocks():
+            own = None if labels is None else labels[where]
+            chosen[where], residuals[where], lost = self._closest(subspaces, points, where, own)
+            if kept is not residuals:
+                kept[where] = lost
+            weights, stands_for = _part(rows.weights, where), _part(rows.stands_for, where)
+            if own is not None:
+                changed = (own != chosen[where]).double()
+                moved += weighted_sum(changed, stands_for)
+            if only_moved and own is not None:
+                delta.move(points, own, chosen[where], weights, stands_for)
+            else:
+                weights = self._reweighted(weights, residuals[where])
+                delta.update(points, chosen[where], weights, stands_for)
+        rows.group.add_up(delta.parts)
+        if only_moved and before is not None:
+            delta.merge(before)
+        return _Assignment(chosen, residuals, kept, delta, add_up(moved, rows.group))
+
+    def _closest(
+        self, subspaces: SubspaceSet, points: Tensor, where: slice, own: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Where each row of a block goes, the squared distance to there and to where it was."""
+        norms = self._rows.squared_norms[where]
+        if not self._plan.allocation.priced:
+            labels, residuals = subspaces.assign(points, norms)
+            return labels, residuals, residuals
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        weights, stands_for = _part(self._rows.weights, where), _part(self._rows.stands_for, where)
+        for start in range(0, len(points), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            distances = subspaces.squared_residuals(points[chunk], norms[chunk])
+            paid = self._plan.loss.value(distances)
+            if weights is not None:
+                paid = paid * weights[chunk, None].to(paid.dtype)
+            charges = subspaces.charges
+            if stands_for is not None:
+                charges = charges * stands_for[chunk, None].to(paid.dtype)
+            labels = (paid + charges).argmin(dim=1)
+            before = labels if own is None else own[chunk]
+            pair = torch.stack([labels, before], dim=1)
+            nearest, lost = distances.gather(1, pair).unbind(dim=1)
+            found.append((labels, nearest, lost))
+        labels, nearest, lost = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return labels, nearest, lost
+
+    def _reweighted(self, weights: Tensor | None, residuals: Tensor) -> Tensor | None:
+        if self._plan.loss.squared:
+            return weights
+        slopes = self._plan.loss.slope(residuals).double()
+        return slopes if weights is None else weights * slopes
+
+    def _move_refilled(self, after: _Assignment, target: Tensor) -> None:
+        changed = (target != after.labels).nonzero().squeeze(1)
+        rows = self._rows
+        delta = ScatterStatistics(self._plan.k, rows.points.shape[1])
+        chosen = rows.select(changed)
+        stands_for = None if rows.stands_for is None else rows.stands_for[changed]
+        weights = self._reweighted(chosen.weights, after.residuals[changed])
+        assert isinstance(chosen.points, Tensor)
+        delta.move(chosen.points, after.labels[changed], target[changed], weights, stands_for)
+        rows.group.add_up(delta.parts)
+        after.statistics.merge(delta)
+
+    def _count(self, labels: Tensor) -> ScatterStatistics:
+        """Statistics of a first partition, all rows at their plain weights."""
+        statistics = ScatterStatistics(self._plan.k, self._rows.points.shape[1])
+        for where, points in self._rows.blocks():
+            weights = _part(self._rows.weights, where)
+            stands_for = _part(self._rows.stands_for, where)
+            statistics.update(points, labels[where], weights, stands_for)
+        self._rows.group.add_up(statistics.parts)
+        return statistics
+
+
+def _part(values: Tensor | None, where: slice) -> Tensor | None:
+    return None if values is None else values[where]

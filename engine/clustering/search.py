@@ -1,4 +1,4 @@
-"""Many starts of EM, the cheapest kept and every one reported."""
+"""Many starts of EM: raced on a sample, the best polished on all rows, every one reported."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from engine.clustering.em import EMResult, EMStep, WeightedRows, run_em
+from engine.clustering.coreset import coreset
+from engine.clustering.em import EMPlan, EMResult, EMRun, begin
+from engine.clustering.moves import merge_and_split
 from engine.clustering.seeding import SEEDINGS
+from engine.clustering.subspaces import SubspaceSet
+from engine.clustering.weighted_rows import WeightedRows
 from engine.progress import Progress, ProgressCallback
+
+_ROUND_STEPS = (2, 3, 5)  # steps of every start between two halvings of the field
+_POLISHED = 2  # starts that go on to all rows
+_POLISH_STEPS = 3  # on all rows before the better of the two is known
+_WORTH_SAMPLING = 1.25  # times the sample: below, all rows are as good a field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +29,13 @@ class StartReport:
 
     Attributes:
         seeding: Where its first partition came from.
-        cost: Σ w·dist² / Σ w·‖x‖² at its end.
-        cost_history: The same after each step.
+        cost: Σ w·φ(dist²) / Σ w·φ(‖x‖²) at its end, over the rows it was last run on.
+        cost_history: The same after each step on those rows.
         converged: Whether it settled before the step limit.
         refilled: How many times an empty cluster was given rows.
         wall_seconds: Time it took, its seeding included.
+        sampled: Whether it was only run on a sample of the rows, where costs are lower than on all
+            of them: few rows are easier to fit.
     """
 
     seeding: str
@@ -32,6 +44,7 @@ class StartReport:
     converged: bool
     refilled: int
     wall_seconds: float
+    sampled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,97 +54,221 @@ class SearchSettings:
     Attributes:
         seedings: One name from `engine.clustering.seeding.SEEDINGS` a start, in order.
         seed: Decides every random choice.
-        max_iterations: Step limit of a start.
+        max_iterations: Step limit of a start on all rows.
         tolerance: A start is settled when a step lowers its cost by no more than this share.
+        moves: Merge-and-split moves tried on the best start.
+        race_rows: Rows of the sample that starts are raced on; a table hardly larger is not
+            sampled, and every start runs to its end.
     """
 
     seedings: tuple[str, ...]
     seed: int
     max_iterations: int
     tolerance: float
+    moves: int = 0
+    race_rows: int = 8192
 
 
 def search(
     rows: WeightedRows,
-    dimensions: tuple[int, ...],
+    plan: EMPlan,
     settings: SearchSettings,
     *,
-    given: Tensor | None = None,
+    given: Tensor | SubspaceSet | None = None,
     progress: ProgressCallback,
 ) -> tuple[EMResult, tuple[StartReport, ...]]:
     """Run every start and keep the cheapest.
 
     Args:
         rows: The rows.
-        dimensions: j_1 … j_k.
+        plan: What is fitted.
         settings: The starts and their limits.
-        given: A first partition of the user's, shape (n,), int64; run before the others.
+        given: A first partition of the user's, shape (n,), int64, or first subspaces; run on all
+            rows before the others.
         progress: Called after every step of every start.
 
     Returns:
-        The cheapest start's result, and a report of each in the order they ran.
+        The cheapest start's result, and a report of each in the order they were named.
     """
-    seeds = np.random.SeedSequence(settings.seed).generate_state(max(1, len(settings.seedings)))
-    plans: list[tuple[str, int]] = [] if given is None else [("given", 0)]
-    plans += [(name, int(seed)) for name, seed in zip(settings.seedings, seeds, strict=False)]
-    best: EMResult | None = None
-    reports: list[StartReport] = []
-    for index, (name, seed) in enumerate(plans):
+    return _Search(rows, plan, settings, progress).run(given)
+
+
+class _Start:
+    """One start and what it took."""
+
+    def __init__(self, name: str, run: EMRun, began: float) -> None:
+        self.name = name
+        self.run = run
+        self.sampled = False
+        self.steps = 0
+        self.wall_seconds = time.perf_counter() - began
+
+    def advance(self) -> None:
         began = time.perf_counter()
-        ticker = _Ticker(progress, index, len(plans), settings.max_iterations, best)
-        ticker.tick()
-        first = given if name == "given" and given is not None else None
-        if first is None:
-            first = SEEDINGS[name](rows.points, len(dimensions), seed)
-        result = run_em(
-            rows,
-            first,
-            dimensions,
-            max_iterations=settings.max_iterations,
-            tolerance=settings.tolerance,
-            on_step=ticker,
+        self.run.advance()
+        self.steps += 1
+        self.wall_seconds += time.perf_counter() - began
+
+    def report(self) -> StartReport:
+        return StartReport(
+            seeding=self.name,
+            cost=self.run.cost,
+            cost_history=tuple(self.run.history),
+            converged=self.run.converged,
+            refilled=self.run.refilled,
+            wall_seconds=self.wall_seconds,
+            sampled=self.sampled,
         )
-        reports.append(_report(name, result, time.perf_counter() - began))
-        if best is None or result.cost_history[-1] < best.cost_history[-1]:
-            best = result
-    assert best is not None
-    return best, tuple(reports)
 
 
-class _Ticker:
-    """Turns EM steps into progress: done counts steps, a settled start jumps to its end."""
+class _Search:
+    """The search, its settings and its progress."""
 
     def __init__(
-        self,
-        progress: ProgressCallback,
-        index: int,
-        starts: int,
-        limit: int,
-        best: EMResult | None,
+        self, rows: WeightedRows, plan: EMPlan, settings: SearchSettings, progress: ProgressCallback
     ) -> None:
+        self._rows, self._plan, self._settings = rows, plan, settings
         self._progress = progress
-        self._phase = f"Start {index + 1} of {starts}"
-        self._done = index * limit
-        self._total = starts * limit
-        self._best = None if best is None else best.cost_history[-1]
-
-    def __call__(self, step: EMStep) -> None:
-        self._done += 1
-        lowest = step.cost if self._best is None else min(step.cost, self._best)
-        self.tick(f"error {step.cost:.4f}, best {lowest:.4f}")
-
-    def tick(self, detail: str = "") -> None:
-        self._progress(
-            Progress(phase=self._phase, done=self._done, total=self._total, detail=detail)
+        self._lowest = float("inf")
+        self._done, self._total = 0, 1
+        self._seeds = np.random.SeedSequence(settings.seed).generate_state(
+            max(1, len(settings.seedings)) + 1
         )
 
+    def run(self, given: Tensor | SubspaceSet | None) -> tuple[EMResult, tuple[StartReport, ...]]:
+        reports: list[StartReport] = []
+        # Several processes hold different rows: only a sample gives all of them the same start.
+        large = self._rows.table_rows > _WORTH_SAMPLING * self._settings.race_rows
+        sampled = self._plan.k > 1 and (large or self._rows.group.size > 1)
+        self._total = self._count_steps(given is not None, sampled)
+        best: _Start | None = None
+        if given is not None:
+            best = self._start("given", self._rows, given)
+            self._finish(best, "The given start")
+            reports.append(best.report())
+        if self._settings.seedings:
+            found, others = self._race() if sampled else self._run_all()
+            reports += others
+            best = found if best is None or found.run.cost < best.run.cost else best
+        assert best is not None
+        if not (sampled and self._settings.seedings):  # else the race has moved its leader
+            best = self._move(best, self._rows)
+        return best.run.result(), tuple(reports)
 
-def _report(name: str, result: EMResult, wall_seconds: float) -> StartReport:
-    return StartReport(
-        seeding=name,
-        cost=result.cost_history[-1],
-        cost_history=result.cost_history,
-        converged=result.converged,
-        refilled=result.refilled,
-        wall_seconds=wall_seconds,
-    )
+    def _run_all(self) -> tuple[_Start, list[StartReport]]:
+        """Every start to its end on all rows."""
+        reports: list[StartReport] = []
+        best: _Start | None = None
+        count = len(self._settings.seedings)
+        for index, name in enumerate(self._settings.seedings):
+            phase = f"Start {index + 1} of {count}"
+            self._tick(phase)
+            began = time.perf_counter()
+            labels = torch.zeros(len(self._rows.points), dtype=torch.int64)
+            if self._plan.k > 1:
+                labels = SEEDINGS[name](self._rows, self._plan, int(self._seeds[index]))
+            start = self._start(name, self._rows, labels, began)
+            self._finish(start, phase)
+            reports.append(start.report())
+            if best is None or start.run.cost < best.run.cost:
+                best = start
+        assert best is not None
+        return best, reports
+
+    def _race(self) -> tuple[_Start, list[StartReport]]:
+        """Successive halving on a coreset, then the best few on all rows."""
+        self._tick("Drawing a sample")
+        seed = int(self._seeds[-1])
+        sample = coreset(self._rows, self._settings.race_rows, self._plan, seed)
+        starts: list[_Start] = []
+        for index, name in enumerate(self._settings.seedings):
+            self._tick(f"Seeding start {index + 1} of {len(self._settings.seedings)}")
+            began = time.perf_counter()
+            labels = SEEDINGS[name](sample, self._plan, int(self._seeds[index]))
+            starts.append(self._start(name, sample, labels, began))
+            starts[-1].sampled = True
+        field = starts
+        for steps in _ROUND_STEPS:
+            for start in field:
+                for _ in range(steps):
+                    self._advance(start, f"Racing {len(field)} starts")
+            field = sorted(field, key=lambda start: start.run.cost)
+            field = field[: max(_POLISHED, (len(field) + 1) // 2)]
+        leader = self._move(field[0], sample)
+        field = [leader, *field[1:_POLISHED]]
+        polished = [self._onto_all_rows(start) for start in field]
+        if len(polished) > 1:
+            for start in polished:
+                for _ in range(_POLISH_STEPS):
+                    self._advance(start, "Polishing on all rows")
+        best = min(polished, key=lambda start: start.run.cost)
+        self._finish(best, "Polishing on all rows")
+        replaced = dict(zip(map(id, field), polished, strict=True))
+        if leader not in starts:  # a move found it: it stands for the start it was made from
+            starts.append(leader)
+        return best, [replaced.get(id(start), start).report() for start in starts]
+
+    def _onto_all_rows(self, start: _Start) -> _Start:
+        subspaces = start.run.result().subspaces
+        self._share(subspaces)
+        polished = self._start(start.name, self._rows, subspaces)
+        polished.wall_seconds += start.wall_seconds
+        return polished
+
+    def _share(self, subspaces: SubspaceSet) -> None:
+        """Every process polishes the same subspaces, should their arithmetic differ a bit."""
+        offsets = () if subspaces.offsets is None else (subspaces.offsets,)
+        self._rows.group.share((subspaces.frames, subspaces.energies, *offsets))
+
+    def _move(self, start: _Start, rows: WeightedRows) -> _Start:
+        """Merge two clusters and split another, as long as it pays."""
+        for number in range(self._settings.moves if self._plan.k > 1 else 0):
+            began = time.perf_counter()
+            labels = merge_and_split(rows, start.run.result(), self._plan, number)
+            moved = self._start("move", rows, labels, began)
+            moved.sampled = start.sampled
+            limit = sum(_ROUND_STEPS) if start.sampled else self._settings.max_iterations
+            for _ in range(limit):
+                self._advance(moved, f"Move {number + 1}", counted=False)
+                if moved.run.converged:
+                    break
+            if moved.run.cost < start.run.cost:
+                start = moved
+        return start
+
+    def _start(
+        self,
+        name: str,
+        rows: WeightedRows,
+        first: Tensor | SubspaceSet,
+        began: float | None = None,
+    ) -> _Start:
+        began = time.perf_counter() if began is None else began
+        return _Start(name, begin(rows, first, self._plan, self._settings.tolerance), began)
+
+    def _finish(self, start: _Start, phase: str) -> None:
+        while not start.run.converged and start.steps < self._settings.max_iterations:
+            self._advance(start, phase)
+        self._done += max(0, self._settings.max_iterations - start.steps)
+        self._lowest = min(self._lowest, start.run.cost)
+
+    def _advance(self, start: _Start, phase: str, *, counted: bool = True) -> None:
+        start.advance()
+        self._done += counted
+        shown = min(start.run.cost, self._lowest)
+        self._tick(phase, f"error {start.run.cost:.4f}, best {shown:.4f}")
+
+    def _tick(self, phase: str, detail: str = "") -> None:
+        done = min(self._done, self._total)
+        self._progress(Progress(phase=phase, done=done, total=self._total, detail=detail))
+
+    def _count_steps(self, given: bool, sampled: bool) -> int:
+        """How many steps there may be at most; a start that settles jumps to its end."""
+        count, limit = len(self._settings.seedings), self._settings.max_iterations
+        if not sampled:
+            return (count + given) * limit
+        total = given * limit + (limit if count else 0)
+        for steps in _ROUND_STEPS:
+            total += count * steps
+            count = max(min(_POLISHED, count), (count + 1) // 2)
+        return total + min(_POLISHED, count) * _POLISH_STEPS

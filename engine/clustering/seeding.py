@@ -8,11 +8,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from engine.clustering.em import EMPlan, run_em
 from engine.clustering.statistics import CHUNK_ROWS
+from engine.clustering.weighted_rows import WeightedRows
+from engine.rows import read_rows
 
-Seeding = Callable[[Tensor, int, int], Tensor]
-"""(points (n, d), k, seed) → labels (n,), int64, each in 0 … k−1."""
+Seeding = Callable[[WeightedRows, EMPlan, int], Tensor]
+"""(rows in memory, plan, seed) → labels (n,), int64, each in 0 … k−1."""
 
+_GROWING_STEPS = 4  # between two splits: enough to see which subspace is worst off
 _SAMPLE_ROWS = 20_000  # k-means centres settle on far fewer rows; bounds its copy to sample · d
 _KMEANS_STEPS = 20  # EM refines the partition anyway; later steps hardly move a start
 
@@ -47,7 +51,7 @@ def direction_kmeans(points: Tensor, k: int, seed: int) -> Tensor:
         k,
         n_init=1,  # pyright: ignore[reportArgumentType] - its stub knows only "auto"
         max_iter=_KMEANS_STEPS,
-        random_state=seed,
+        random_state=seed % 2**32,  # what scikit-learn takes
     )
     with warnings.catch_warnings():
         # Fewer distinct directions than k leaves empty parts, which EM repairs and reports.
@@ -64,8 +68,57 @@ def _directions(points: Tensor, mean: Tensor) -> Tensor:
     return torch.nn.functional.normalize(points - mean, dim=1)
 
 
+def grow_by_splits(rows: WeightedRows, plan: EMPlan, seed: int) -> Tensor:
+    """One subspace, split in two where most is lost, settled for a few steps, and so on to k.
+
+    Each split sees what the subspaces before it could not hold, the loss, the weights and the
+    price of dimensions included; the others see only where rows lie.
+    """
+    points = read_rows(rows.points, slice(None))
+    labels = torch.zeros(len(points), dtype=torch.int64)
+    for k in range(1, plan.k):
+        smaller = plan.with_k(k)
+        found = run_em(rows, labels, smaller, max_iterations=_GROWING_STEPS, tolerance=1e-3)
+        labels = split_worst(points, found.labels, found.subspaces.lost_energies(), k, seed + k)
+    return labels
+
+
+def split_worst(points: Tensor, labels: Tensor, lost: Tensor, freed: int, seed: int) -> Tensor:
+    """Give half of the cluster that loses most, by direction, to a cluster without rows.
+
+    Args:
+        points: Shape (n, d).
+        labels: Shape (n,), int64.
+        lost: What each cluster loses, shape (k,).
+        freed: The cluster that takes the half.
+        seed: Decides the halves.
+
+    Returns:
+        New labels, shape (n,); unchanged where no cluster has two rows.
+    """
+    sizes = labels.bincount(minlength=len(lost))
+    worst = int(torch.where(sizes[: len(lost)] > 1, lost, -torch.inf).argmax())
+    members = (labels == worst).nonzero().squeeze(1)
+    if len(members) < 2:
+        return labels
+    halves = direction_kmeans(points[members], 2, seed)
+    labels = labels.clone()
+    labels[members[halves == 1]] = freed
+    return labels
+
+
+def _by_place(find: Callable[[Tensor, int, int], Tensor]) -> Seeding:
+    """A seeding that only looks at where the rows lie."""
+
+    def seed_labels(rows: WeightedRows, plan: EMPlan, seed: int) -> Tensor:
+        return find(read_rows(rows.points, slice(None)), plan.k, seed)
+
+    return seed_labels
+
+
 SEEDINGS: dict[str, Seeding] = {
-    "directions": direction_kmeans,
-    "norms": norm_quantiles,
-    "random": random_partition,
+    "splits": grow_by_splits,
+    "directions": _by_place(direction_kmeans),
+    "norms": _by_place(norm_quantiles),
+    "random": _by_place(random_partition),
 }

@@ -12,7 +12,7 @@ _SORTED_CHUNKS = 16  # sorted by cluster together: one cluster's share then fill
 
 
 class ScatterStatistics:
-    """Adds up Σ w·x·xᵀ, Σ w and the number of rows for each of k clusters.
+    """Adds up Σ w·x·xᵀ, Σ w·x, Σ w and the number of rows for each of k clusters.
 
     Row chunks, row weights and several machines all go through `update` and `merge`: the sums of
     the parts are the sums of the whole. Sums are kept in float64, so that adding and removing the
@@ -23,25 +23,40 @@ class ScatterStatistics:
         width: Number of columns d.
 
     Attributes:
-        scatter: Shape (k, d, d), float64.
-        weights: Shape (k,), float64: Σ w of each cluster.
-        counts: Shape (k,), int64: rows of each cluster.
+        scatter: Shape (k, d, d), float64: Σ w·x·xᵀ.
+        sums: Shape (k, d), float64: Σ w·x.
+        weights: Shape (k,), float64: Σ w.
+        counts: Shape (k,), float64: rows, each as often as it stands for.
 
     Cost: 2·n·d² flops for n rows; extra memory O(chunk·d + k·d²).
     """
 
     def __init__(self, k: int, width: int) -> None:
         self.scatter = torch.zeros(k, width, width, dtype=torch.float64)
+        self.sums = torch.zeros(k, width, dtype=torch.float64)
         self.weights = torch.zeros(k, dtype=torch.float64)
-        self.counts = torch.zeros(k, dtype=torch.int64)
+        self.counts = torch.zeros(k, dtype=torch.float64)
 
-    def update(self, points: Tensor, labels: Tensor, weights: Tensor | None = None) -> None:
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Everything that is added up; processes add theirs to each other's."""
+        return self.scatter, self.sums, self.weights, self.counts
+
+    def update(
+        self,
+        points: Tensor,
+        labels: Tensor,
+        weights: Tensor | None = None,
+        stands_for: Tensor | None = None,
+    ) -> None:
         """Add rows.
 
         Args:
             points: Shape (n, d), float.
             labels: Shape (n,), int64, each in 0 … k−1.
             weights: Shape (n,), not negative; all ones when left out.
+            stands_for: Shape (n,), float64: how many rows of the table each one is counted as
+                (a coreset's rows stand for many); all ones when left out.
 
         Raises:
             ShapeError: If the lengths or widths differ.
@@ -54,8 +69,16 @@ class ScatterStatistics:
             )
         for rows in torch.arange(len(points)).split(_SORTED_CHUNKS * CHUNK_ROWS):
             self._add(points, rows, labels, weights, 1)
+        self.counts += _count(labels, stands_for, len(self.counts))
 
-    def move(self, points: Tensor, old: Tensor, new: Tensor, weights: Tensor | None = None) -> None:
+    def move(
+        self,
+        points: Tensor,
+        old: Tensor,
+        new: Tensor,
+        weights: Tensor | None = None,
+        stands_for: Tensor | None = None,
+    ) -> None:
         """Account for rows that changed cluster, touching only those.
 
         Args:
@@ -63,6 +86,7 @@ class ScatterStatistics:
             old: Labels already counted, shape (n,).
             new: Labels from now on, shape (n,).
             weights: Shape (n,), as given to `update`.
+            stands_for: Shape (n,), as given to `update`.
 
         Cost: 4·m·d² flops for m moved rows.
         """
@@ -70,12 +94,31 @@ class ScatterStatistics:
         for rows in moved.split(_SORTED_CHUNKS * CHUNK_ROWS):
             self._add(points, rows, old, weights, -1)
             self._add(points, rows, new, weights, 1)
+        self.counts += _count(new, stands_for, len(self.counts))
+        self.counts -= _count(old, stands_for, len(self.counts))
 
     def merge(self, other: ScatterStatistics) -> None:
         """Add the sums of another part of the rows."""
-        self.scatter += other.scatter
-        self.weights += other.weights
-        self.counts += other.counts
+        for own, others in zip(self.parts, other.parts, strict=True):
+            own += others
+
+    def blend(self, other: ScatterStatistics, share: float) -> ScatterStatistics:
+        """The weighted mean (1 − share)·self + share·other, a new one; counts are the other's."""
+        k, width = self.sums.shape
+        result = ScatterStatistics(k, width)
+        pairs = zip(result.parts, self.parts, other.parts, strict=True)
+        for target, mine, theirs in pairs:
+            torch.lerp(mine, theirs, share, out=target)
+        result.counts.copy_(other.counts)
+        return result
+
+    def centred(self) -> tuple[Tensor, Tensor]:
+        """Means (k, d) and Σ w·(x − mean)(x − mean)ᵀ (k, d, d) of each cluster, float64."""
+        totals = self.weights.clamp(min=torch.finfo(torch.float64).tiny)
+        means = self.sums / totals[:, None]
+        return means, torch.baddbmm(
+            self.scatter, self.sums[:, :, None], means[:, None, :], alpha=-1
+        )
 
     def energies(self) -> Tensor:
         """Σ w·‖x‖² of each cluster, shape (k,), float64: the traces of the scatter matrices."""
@@ -95,5 +138,9 @@ class ScatterStatistics:
                     scaled = chosen * factors.to(chosen.dtype).unsqueeze(1)
                     total = float(factors.sum())
                 self.scatter[cluster].add_(scaled.T @ chosen, alpha=sign)
+                self.sums[cluster].add_(scaled.sum(dim=0), alpha=sign)
                 self.weights[cluster] += sign * total
-        self.counts += sign * counts
+
+
+def _count(labels: Tensor, stands_for: Tensor | None, k: int) -> Tensor:
+    return labels.bincount(stands_for, minlength=k).double()

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from engine.errors import FormatError, ParameterError
 
+_BLOCK = 1 << 16  # numbers at once; a multiple of 8, so that each block ends with a whole byte
+
 
 def bits_for(count: int) -> int:
     """Bits that tell ``count`` values apart: ⌈log2 count⌉, 0 for a single one."""
@@ -38,8 +40,13 @@ def pack_integers(values: Tensor, bits: int) -> Tensor:
             f"values {array.min()} … {array.max()} do not fit {bits} bits; use more bits"
         )
     shifts = np.arange(bits - 1, -1, -1)
-    flags = (array[:, None] >> shifts & 1).astype(np.uint8)
-    return torch.from_numpy(np.packbits(flags.ravel()))
+    packed = np.empty(packed_bytes(len(array), bits), dtype=np.uint8)
+    for start in range(0, len(array), _BLOCK):
+        flags = (array[start : start + _BLOCK, None] >> shifts & 1).astype(np.uint8)
+        block = np.packbits(flags.ravel())
+        first = packed_bytes(start, bits)
+        packed[first : first + len(block)] = block
+    return torch.from_numpy(packed)
 
 
 def unpack_integers(packed: Tensor, bits: int, length: int) -> Tensor:
@@ -61,6 +68,13 @@ def unpack_integers(packed: Tensor, bits: int, length: int) -> Tensor:
             f"{length:,} numbers of {bits} bits need {packed_bytes(length, bits):,} bytes, "
             f"got {packed.numel():,}; the file is damaged"
         )
-    flags = np.unpackbits(packed.cpu().numpy(), count=length * bits).reshape(length, bits)
-    places = 1 << np.arange(bits - 1, -1, -1)
-    return torch.from_numpy(flags @ places.astype(np.int64))
+    array = packed.cpu().numpy()
+    places = (1 << np.arange(bits - 1, -1, -1)).astype(np.int64)
+    values = np.empty(length, dtype=np.int64)
+    for start in range(0, length, _BLOCK):
+        count = min(_BLOCK, length - start)
+        first = packed_bytes(start, bits)
+        block = array[first : first + packed_bytes(count, bits)]
+        flags = np.unpackbits(block, count=count * bits).reshape(count, bits)
+        values[start : start + count] = flags @ places
+    return torch.from_numpy(values)

@@ -3,62 +3,78 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-from torch import Tensor
-
 from engine.errors import SourceError
+from engine.rows import RowMatrix, cut_rows, row_range
 from engine.sources.arrays import read_npy, read_npz
 from engine.sources.bundled import BUNDLED_MODELS as BUNDLED_MODELS
 from engine.sources.bundled import PREFIX, bundled_files
 from engine.sources.files import FolderFiles, HubFiles, ModelFiles
 from engine.sources.models import read_model
 from engine.sources.rows import SourceRows
+from engine.sources.shards import (
+    INDEX_SUFFIX,
+    read_shards,
+    shards_in_folder,
+    shards_of_index,
+    shards_of_pattern,
+)
 from engine.sources.tensors import read_safetensors
 from engine.sources.tokens import tokens_for_array
 from engine.sources.word_vectors import read_word_vectors
-from engine.table import EmbeddingTable, unique_tokens
+from engine.table import EmbeddingTable, check_finite, unique_tokens
 
 # What can be given, for a help text: the form of the spec, and what it is.
 SOURCE_KINDS = {
     "bundled:minilm": "a model that comes with Subspace Atlas",
     "org/name": "a model on the Hugging Face hub",
-    "folder": "a model folder, with config.json and model.safetensors",
+    "folder": "a model folder, with config.json and model.safetensors, or one with shards",
+    "table-*.npy": "one table in several files, as table-00001-of-00004.npy; .safetensors as well",
     ".npy": "a NumPy array",
     ".npz": "a NumPy archive; the array is chosen by name",
     ".safetensors": "a safetensors file; the tensor is chosen by name",
     ".vec": "word vectors as text, from word2vec or fastText",
     ".txt": "word vectors as text, from GloVe",
+    ".vec.gz": "the same, gzipped",
+    ".txt.gz": "the same, gzipped",
 }
 
-_TEXT_SUFFIXES = (".vec", ".txt")
+_TEXT_SUFFIXES = (".vec", ".txt", ".vec.gz", ".txt.gz")
 _ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors")
-_NAMED_ARRAYS: dict[str, Callable[..., tuple[Tensor, str]]] = {
-    ".npz": read_npz,
-    ".safetensors": read_safetensors,
-}
+_NAMED_ARRAYS = (".npz", ".safetensors")
 _PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
 def load_table(
-    spec: str | Path, *, tensor: str | None = None, tokens: str | Path | None = None
+    spec: str | Path,
+    *,
+    tensor: str | None = None,
+    tokens: str | Path | None = None,
+    mapped: bool | None = None,
 ) -> EmbeddingTable:
     """Load an embedding table.
 
     Args:
-        spec: ``"bundled:minilm"``, a model folder, a file (.npy, .npz, .safetensors, .vec, .txt),
-            or a Hugging Face id. What exists on disk comes before a model id of the same name.
+        spec: ``"bundled:minilm"``, a model folder, a file (.npy, .npz, .safetensors, .vec, .txt,
+            .vec.gz, .txt.gz),
+            or a Hugging Face id. One table in several files ``table-00001-of-00004.npy`` (or
+            .safetensors): their folder, ``"table-*.npy"``, or a .safetensors.index.json. What
+            exists on disk comes before a model id of the same name.
         tensor: Name of the array in a .npz, a .safetensors or a model; by default the only
             matrix in a file, and the input embedding of a model.
         tokens: A text file with one token a line, in row order. By default, for a model, its
             tokenizer; for ``table.npy`` and its like, the first of ``table.tokens.txt``,
             ``table.txt``, ``tokens.txt`` and ``vocab.txt`` in the same folder.
+        mapped: Whether 16-bit rows in a .npy or .safetensors file, and rows in several files,
+            stay on disk as they are stored instead of being read as float32; None decides by
+            size: above a tenth of the memory that is free now.
 
     Returns:
-        The rows in float32, one unique token a row, and notes on every repair made. float32 files
-        are memory-mapped: leave them in place and unchanged while the table is in use.
+        The rows in float32 or as they are stored, one unique token a row, and notes on every
+        repair made. float32 files in one piece are always memory-mapped: leave mapped files in
+        place and unchanged while the table is in use.
 
     Raises:
         SourceError: If there is nothing to read at ``spec``, or what is there is damaged,
@@ -67,13 +83,7 @@ def load_table(
         MissingDependencyError: If a bundled model is not installed.
     """
     text = str(spec)
-    token_path = None if tokens is None else _expand(tokens)
-    try:
-        name, rows = _read(text, tensor, token_path)
-    except OSError as error:
-        raise SourceError(
-            f"{text} cannot be read ({error.strerror or error}); check the path and who may read it"
-        ) from error
+    name, rows = _read_or_say_why(text, tensor, tokens, mapped)
     unique, renamed = unique_tokens(rows.tokens)
     return EmbeddingTable(
         name=name,
@@ -85,6 +95,40 @@ def load_table(
     )
 
 
+def load_rows(spec: str | Path, *, tensor: str | None = None, rank: int, size: int) -> RowMatrix:
+    """The rows of one of several processes; the others' are not read where files can be mapped.
+
+    Args:
+        spec: As in `load_table`.
+        tensor: As in `load_table`.
+        rank: Number of this process, 0 … size − 1.
+        size: How many processes there are.
+
+    Returns:
+        The rows of `engine.rows.row_range`, shape (m, d), as `load_table` has them: mapped where
+        that can be, whatever their size.
+
+    Raises:
+        SourceError: As `load_table`, for these rows.
+        ShapeError: As `load_table`.
+    """
+    name, whole = _read_or_say_why(str(spec), tensor, None, mapped=True)
+    rows = cut_rows(whole.matrix, row_range(len(whole.matrix), rank, size))
+    check_finite(rows, f"{name}, part {rank + 1} of {size}")
+    return rows
+
+
+def _read_or_say_why(
+    spec: str, tensor: str | None, tokens: str | Path | None, mapped: bool | None
+) -> tuple[str, SourceRows]:
+    try:
+        return _read(spec, tensor, None if tokens is None else _expand(tokens), mapped)
+    except OSError as error:
+        raise SourceError(
+            f"{spec} cannot be read ({error.strerror or error}); check the path and who may read it"
+        ) from error
+
+
 def _expand(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
@@ -92,38 +136,68 @@ def _expand(path: str | Path) -> Path:
         return Path(path)
 
 
-def _read(spec: str, tensor: str | None, tokens: Path | None) -> tuple[str, SourceRows]:
+def _read(
+    spec: str, tensor: str | None, tokens: Path | None, mapped: bool | None
+) -> tuple[str, SourceRows]:
     if spec.startswith(PREFIX):
         files: ModelFiles = bundled_files(spec.removeprefix(PREFIX))
-        return files.name, read_model(files, tensor=tensor, tokens=tokens)
+        return files.name, read_model(files, tensor=tensor, tokens=tokens, mapped=mapped)
     path = _expand(spec)
+    shards = _find_shards(path) if spec else None
+    if shards is not None:
+        place, paths = shards
+        matrix, dtype = read_shards(paths, name=place.name, tensor=tensor, mapped=mapped)
+        return place.stem, _with_tokens(matrix, dtype, place, tokens)
     if spec and path.is_dir():
         files = FolderFiles(path, name=path.resolve().name)
-        return files.name, read_model(files, tensor=tensor, tokens=tokens)
+        return files.name, read_model(files, tensor=tensor, tokens=tokens, mapped=mapped)
     if path.is_file():
-        return path.stem, _read_file(path, tensor, tokens)
-    if path.suffix.lower() in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES):
+        name = path.name[: len(path.name) - len(_suffix(path))]
+        return name, _read_file(path, tensor, tokens, mapped)
+    if _suffix(path) in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES):
         raise SourceError(f"there is no file {spec}; check the path")
     if not _HUB_ID.fullmatch(spec):
         raise SourceError(
             f"{spec!r} is no file, no folder and no Hugging Face id (“org/name”); check the path"
         )
     files = HubFiles(spec)
-    return files.name, read_model(files, tensor=tensor, tokens=tokens)
+    return files.name, read_model(files, tensor=tensor, tokens=tokens, mapped=mapped)
 
 
-def _read_file(path: Path, tensor: str | None, tokens: Path | None) -> SourceRows:
-    suffix = path.suffix.lower()
+def _suffix(path: Path) -> str:
+    """The ending that says what a file is, in lower case: ".npy", ".vec.gz"."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + last if last == ".gz" else last
+
+
+def _find_shards(path: Path) -> tuple[Path, list[Path]] | None:
+    """The files of a table in shards, and what the table would be called if it were one."""
+    if path.is_dir() and not (path / "config.json").is_file():
+        paths = shards_in_folder(path)
+        return (path / path.resolve().name, paths) if paths else None
+    if path.name.endswith(INDEX_SUFFIX) and path.is_file():
+        return path.with_name(path.name.removesuffix(".index.json")), shards_of_index(path)
+    if "*" in path.name and not path.exists():
+        stem = path.name.replace("*", "").split("-of-")[0].removesuffix(path.suffix).strip("-._")
+        return path.with_name(f"{stem or 'table'}{path.suffix}"), shards_of_pattern(path)
+    return None
+
+
+def _read_file(
+    path: Path, tensor: str | None, tokens: Path | None, mapped: bool | None
+) -> SourceRows:
+    suffix = _suffix(path)
     if suffix in _PICKLE_SUFFIXES:
         raise SourceError(
             f"{path.name}: {suffix} files are pickles, or binary of unknown kind, and can run code "
             "when they are read; save the matrix as .safetensors (safetensors.torch.save_file) or "
             ".npy (numpy.save), and word vectors as .vec text"
         )
-    if suffix not in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES):
+    known = (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES)
+    if suffix not in known:
         raise SourceError(
-            f"{path.name}: expected a file that ends in {', '.join(_ARRAY_SUFFIXES)}, "
-            f"{' or '.join(_TEXT_SUFFIXES)}, or a model folder, got {suffix or 'no ending'!r}; "
+            f"{path.name}: expected a file that ends in {', '.join(known[:-1])} or {known[-1]}, "
+            f"or a model folder, got {suffix or 'no ending'!r}; "
             "convert it, or correct its name"
         )
     if tensor is not None and suffix not in _NAMED_ARRAYS:
@@ -133,12 +207,18 @@ def _read_file(path: Path, tensor: str | None, tokens: Path | None) -> SourceRow
         )
     if suffix in _TEXT_SUFFIXES:
         return _read_text(path, tokens)
-    if suffix in _NAMED_ARRAYS:
-        matrix, source_dtype = _NAMED_ARRAYS[suffix](path, tensor=tensor)
+    if suffix == ".npz":
+        matrix, source_dtype = read_npz(path, tensor=tensor)
+    elif suffix == ".safetensors":
+        matrix, source_dtype = read_safetensors(path, tensor=tensor, mapped=mapped)
     else:
-        matrix, source_dtype = read_npy(path)
+        matrix, source_dtype = read_npy(path, mapped=mapped)
+    return _with_tokens(matrix, source_dtype, path, tokens)
+
+
+def _with_tokens(matrix: RowMatrix, dtype: str, path: Path, tokens: Path | None) -> SourceRows:
     names, notes = tokens_for_array(path, n_rows=len(matrix), given=tokens)
-    return SourceRows(matrix=matrix, source_dtype=source_dtype, tokens=names, notes=notes)
+    return SourceRows(matrix=matrix, source_dtype=dtype, tokens=names, notes=notes)
 
 
 def _read_text(path: Path, tokens: Path | None) -> SourceRows:

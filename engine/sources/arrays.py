@@ -1,4 +1,4 @@
-"""NumPy files: ``.npy``, mapped where it is float32, and ``.npz``."""
+"""NumPy files: ``.npy``, mapped where it is float32 or large, and ``.npz``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.lib import format as npy_format
 from torch import Tensor
 
 from engine.errors import SourceError
+from engine.rows import map_rows
 from engine.sources.declared import Declared, choose_table
 
 _BLOCK_BYTES = 1 << 26  # 64 MB at a time: conversion never holds a second copy of the table
@@ -38,8 +39,26 @@ class _NpyHeader:
             size *= length
         return size
 
+    @property
+    def can_be_mapped(self) -> bool:
+        """Whether torch can use the bytes as they lie: row after row, in our byte order."""
+        rows, columns = self.declared.shape
+        in_rows = not self.fortran_order or 1 in (rows, columns)
+        aligned = self.offset % self.dtype.itemsize == 0
+        known = self.declared.dtype in ("float16", "float32")
+        return in_rows and aligned and known and self.dtype.isnative
 
-def read_npy(path: Path) -> tuple[Tensor, str]:
+
+def declared_npy(path: Path) -> Declared:
+    """Shape and dtype of a ``.npy`` file, from its header alone.
+
+    Raises:
+        SourceError: If it is no such file, is cut short or holds Python objects.
+    """
+    return _checked_header(path).declared
+
+
+def read_npy(path: Path, *, mapped: bool | None = None) -> tuple[Tensor, str]:
     """Read an embedding matrix from a ``.npy`` file.
 
     A float32 file in row order is mapped, not read: rows come from disk when they are used.
@@ -47,33 +66,44 @@ def read_npy(path: Path) -> tuple[Tensor, str]:
 
     Args:
         path: An existing file.
+        mapped: Whether a float16 file in row order is mapped as well; None decides by its size.
 
     Returns:
-        The matrix, shape (n, d), float32, and the name of the dtype it is stored in.
+        The matrix, shape (n, d), float32 or mapped float16, and the name of the dtype it is
+        stored in.
 
     Raises:
         SourceError: If it is no such file, is cut short, holds Python objects or no floats.
         ShapeError: If the array has not two axes.
     """
+    header = _checked_header(path)
+    declared = header.declared
+    if header.can_be_mapped and (declared.dtype == "float32" or declared.stays_on_disk(mapped)):
+        rows, columns = declared.shape
+        dtype = getattr(torch, declared.dtype)
+        matrix = map_rows(path, dtype=dtype, offset=header.offset, shape=(rows, columns))
+        return matrix, declared.dtype
+    declared.check_memory()
+    stored = np.memmap(
+        path,
+        dtype=header.dtype,
+        mode="r",
+        offset=header.offset,
+        shape=declared.shape,
+        order="F" if header.fortran_order else "C",
+    )
+    converted = np.empty(declared.shape, dtype=np.float32)
+    for start, stop in _row_blocks(header):
+        _convert_rows(stored[start:stop], converted[start:stop])
+    return torch.from_numpy(converted), declared.dtype
+
+
+def _checked_header(path: Path) -> _NpyHeader:
     with path.open("rb") as stream:
         header = _read_header(stream, path.name)
     header.declared.check_table()
     _check_length(header, path.stat().st_size)
-    mapped = np.memmap(
-        path,
-        dtype=header.dtype,
-        mode="c",  # copy on write: torch warns about arrays that cannot be written to
-        offset=header.offset,
-        shape=header.declared.shape,
-        order="F" if header.fortran_order else "C",
-    )
-    if header.dtype == np.dtype(np.float32) and mapped.flags.c_contiguous:
-        return torch.from_numpy(mapped), header.declared.dtype
-    header.declared.check_memory()
-    matrix = np.empty(header.declared.shape, dtype=np.float32)
-    for start, stop in _row_blocks(header):
-        _convert_rows(mapped[start:stop], matrix[start:stop])
-    return torch.from_numpy(matrix), header.declared.dtype
+    return header
 
 
 def read_npz(path: Path, *, tensor: str | None) -> tuple[Tensor, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import psutil
 
@@ -11,6 +12,8 @@ from engine.errors import ShapeError, SourceError
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 _FLOAT32_BYTES = 4
 _MEMORY_SHARE = 0.8  # of what is free now: the work that follows needs room too
+_COMFORTABLE_SHARE = 0.1  # a table above it would crowd out the work on it, which copies parts
+_HALF_DTYPES = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,25 @@ class Declared:
                 "dequantise it"
             )
 
+    def stays_on_disk(self, mapped: bool | None) -> bool:
+        """Whether a table that is not float32 in one piece is mapped as it is stored.
+
+        Args:
+            mapped: What the user asked for; None decides by size: above a tenth of the memory that
+                is free now, in float32.
+
+        Returns:
+            Never true of float64, which is computed with in float32.
+        """
+        if self.dtype not in (*_HALF_DTYPES, "float32") or mapped is not None:
+            return bool(mapped) and self.dtype != "float64"
+        return self.float32_bytes > _COMFORTABLE_SHARE * psutil.virtual_memory().available
+
+    @property
+    def float32_bytes(self) -> int:
+        """Bytes of the array in float32."""
+        return prod(self.shape) * _FLOAT32_BYTES
+
     def check_memory(self) -> None:
         """Refuse a matrix that does not fit into the memory that is free now.
 
@@ -58,13 +80,13 @@ class Declared:
             SourceError: If the matrix in float32 needs more than four fifths of it.
         """
         rows, columns = self.shape
-        needed = rows * columns * _FLOAT32_BYTES
+        needed = self.float32_bytes
         free = psutil.virtual_memory().available
         if needed > _MEMORY_SHARE * free:
             raise SourceError(
                 f"{self.name}: {rows:,} × {columns:,} numbers need {needed / 1e9:,.1f} GB in "
                 f"float32, and only {free / 1e9:,.1f} GB of memory are free; close other programs, "
-                "keep fewer rows, or save it as a float32 .npy file, which is read from disk"
+                "keep fewer rows, or save it as a float16 or float32 .npy file, which stays on disk"
             )
 
     def describe(self) -> str:

@@ -22,7 +22,9 @@ _INDEX = "model.safetensors.index.json"
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-def read_model(files: ModelFiles, *, tensor: str | None, tokens: Path | None) -> SourceRows:
+def read_model(
+    files: ModelFiles, *, tensor: str | None, tokens: Path | None, mapped: bool | None = None
+) -> SourceRows:
     """Read the input embedding of a model and the tokens of its rows.
 
     Only that tensor is read; of a sharded checkpoint, only the shard that holds it is opened.
@@ -31,9 +33,10 @@ def read_model(files: ModelFiles, *, tensor: str | None, tokens: Path | None) ->
         files: The files of the model.
         tensor: Name of the tensor to take instead of the input embedding.
         tokens: A text file with one token a line to use instead of the tokenizer.
+        mapped: As for `read_tensor`.
 
     Returns:
-        The rows, mapped when they are stored in float32, with notes on rows without a token.
+        The rows, mapped when stored in float32 or large, with notes on rows without a token.
 
     Raises:
         SourceError: If files are missing or damaged, or the embedding cannot be found.
@@ -43,7 +46,7 @@ def read_model(files: ModelFiles, *, tensor: str | None, tokens: Path | None) ->
     checkpoint = _Checkpoint(files)
     if tensor is None:
         tensor = find_embedding_key(files, config, checkpoint.keys, checkpoint.header_of)
-    matrix, source_dtype = checkpoint.read(tensor)
+    matrix, source_dtype = checkpoint.read(tensor, mapped)
     if tokens is not None:
         names, notes = read_token_file(tokens, n_rows=len(matrix)), list[str]()
     else:
@@ -79,14 +82,14 @@ class _Checkpoint:
             )
         return headers[key]
 
-    def read(self, key: str) -> tuple[Tensor, str]:
+    def read(self, key: str, mapped: bool | None) -> tuple[Tensor, str]:
         if key not in self._shards:
             every = {
                 name: header for path in self._paths() for name, header in self._open(path).items()
             }
             choose_table(every, wanted=key, file_name=self._files.name, kind="tensor")
         self.header_of(key)
-        return read_tensor(self._path_of(key), key)
+        return read_tensor(self._path_of(key), key, mapped=mapped)
 
     def _paths(self) -> list[Path]:
         return [self._find(name) for name in sorted(set(self._shards.values()))]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from engine.rows import RowMatrix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -12,13 +13,13 @@ class SourceRows:
     """The rows of one source.
 
     Attributes:
-        matrix: Shape (n, d), float32; may be memory-mapped, may still hold NaN.
+        matrix: Shape (n, d), float32, or as it is stored where it stays on disk; may hold NaN.
         source_dtype: The dtype it is stored in ("float16").
         tokens: One string a row; may repeat.
         notes: What the user should know about the reading, each a full sentence.
     """
 
-    matrix: Tensor
+    matrix: RowMatrix
     source_dtype: str
-    tokens: list[str]
+    tokens: Sequence[str]
     notes: list[str]

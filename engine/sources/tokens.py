@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import ShapeError, SourceError
+from engine.table import RowNumbers
 
 _FOLDER_FILES = ("tokens.txt", "vocab.txt")
 
 
-def tokens_for_array(path: Path, *, n_rows: int, given: Path | None) -> tuple[list[str], list[str]]:
+def tokens_for_array(
+    path: Path, *, n_rows: int, given: Path | None
+) -> tuple[Sequence[str], list[str]]:
     """Find the tokens of an array file.
 
     The first of these that exists is used: the file that was given; for ``table.npy``,
@@ -39,7 +43,7 @@ def tokens_for_array(path: Path, *, n_rows: int, given: Path | None) -> tuple[li
         f"No token names were found beside {path.name} ({', '.join(names)}), "
         "so rows are named by their number."
     )
-    return [f"row {row}" for row in range(n_rows)], [note]
+    return RowNumbers(n_rows), [note]
 
 
 def read_token_file(path: Path, *, n_rows: int) -> list[str]:

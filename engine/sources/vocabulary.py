@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from engine.errors import SourceError
 from engine.sources.files import ModelFiles
 from engine.sources.tokens import read_lines
+from engine.table import RowNumbers
 
 # A few added tokens without a row are common; more means a tokenizer of another model.
 _MOST_WITHOUT_ROW = 0.01
@@ -24,7 +25,7 @@ _TOKENIZER_FILES = (
 )
 
 
-def tokens_for_model(files: ModelFiles, *, n_rows: int) -> tuple[list[str], list[str]]:
+def tokens_for_model(files: ModelFiles, *, n_rows: int) -> tuple[Sequence[str], list[str]]:
     """Name each row of a model's embedding by its token.
 
     Args:
@@ -42,7 +43,7 @@ def tokens_for_model(files: ModelFiles, *, n_rows: int) -> tuple[list[str], list
     if vocabulary is None:
         which = "has no tokenizer that can be read" if notes else "has no tokenizer"
         notes.append(f"{files.name} {which}, so rows are named by their number.")
-        return [f"row {row}" for row in range(n_rows)], notes
+        return RowNumbers(n_rows), notes
     tokens: list[str | None] = [None] * n_rows
     outside = 0
     for token, row in vocabulary.items():

@@ -2,14 +2,18 @@
 
 The word2vec and fastText form has a first line with the number of rows and columns; GloVe's has
 none. GloVe's larger files hold tokens with spaces inside, so a row is split from the right.
+Files that end in ``.gz`` are decompressed as they are read.
 """
 
 from __future__ import annotations
 
+import gzip
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +24,11 @@ from engine.sources.rows import SourceRows
 
 _BLOCK_LINES = 4_096  # parsed together: enough to hide the call, 30 MB of text at 300 columns
 _LONGEST_LINE = 1 << 24  # 16 MB: beyond any row, and keeps a binary file from filling memory
+# Beyond any row of known width: a token and the spaces around the numbers may be long, but a file
+# that decompresses to a thousand times its size must not fill memory with a block of lines.
+_LONGEST_TOKEN = 1 << 16
+_LONGEST_NUMBER = 64
+_CHECK_NUMBERS = 1 << 24  # between two looks at the free memory while lines are counted
 _SHOWN = 40  # characters of a wrong line that a message quotes
 _WHITE = b" \t\r\n"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -34,31 +43,47 @@ class _Layout:
     n_rows: int
     width: int
 
+    @property
+    def longest_line(self) -> int:
+        return _longest_line(self.width)
+
 
 def read_word_vectors(path: Path) -> SourceRows:
     """Read a word-vector text file.
 
     Args:
-        path: An existing ``.vec`` or ``.txt`` file, with or without the line "rows columns".
+        path: An existing ``.vec`` or ``.txt`` file, with or without the line "rows columns", plain
+            or gzipped.
 
     Returns:
         The rows in float32, whatever the precision of the text, and notes on damaged tokens.
 
     Raises:
-        SourceError: If the file is empty, a row has too few or too many numbers or something that
-            is no number, the first line declares other sizes than follow, or memory is short.
+        SourceError: If the file is empty or damaged, a row has too few or too many numbers or
+            something that is no number, the first line declares other sizes than follow, or memory
+            is short.
 
     Cost: two passes over the file, about a million rows of 300 numbers a minute.
     """
+    try:
+        return _read_rows(path)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise SourceError(
+            f"{path.name}: expected text compressed with gzip, but it is cut short, damaged or "
+            f"something else ({error}); download it again, or decompress it first"
+        ) from error
+
+
+def _read_rows(path: Path) -> SourceRows:
     layout = _find_layout(path)
     shape = (layout.n_rows, layout.width)
     Declared(name=layout.name, shape=shape, dtype="float32").check_memory()
     matrix = np.empty(shape, dtype=np.float32)
     raw_tokens: list[bytes] = []
-    with path.open("rb") as stream:
+    with _open(path) as stream:
         if layout.has_header:
             stream.readline()
-        lines = iter(stream)
+        lines = _bounded_lines(stream, layout.longest_line, path.name, 1 + layout.has_header)
         while block := list(islice(lines, min(_BLOCK_LINES, layout.n_rows - len(raw_tokens)))):
             start = len(raw_tokens)
             first_line = start + 1 + layout.has_header
@@ -71,8 +96,27 @@ def read_word_vectors(path: Path) -> SourceRows:
     )
 
 
+def _open(path: Path) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _longest_line(width: int) -> int:
+    return _LONGEST_TOKEN + _LONGEST_NUMBER * width
+
+
+def _bounded_lines(stream: IO[bytes], longest: int, name: str, first: int) -> Iterator[bytes]:
+    """Lines of which none can fill the memory."""
+    for number, line in enumerate(iter(lambda: stream.readline(longest), b""), start=first):
+        if len(line) == longest and not line.endswith(b"\n"):
+            raise SourceError(
+                f"{name}, line {number:,}: expected a token and its numbers, but {longest:,} "
+                "characters hold no line end; correct or remove that line"
+            )
+        yield line
+
+
 def _find_layout(path: Path) -> _Layout:
-    with path.open("rb") as stream:
+    with _open(path) as stream:
         first = stream.readline(_LONGEST_LINE)
         second = stream.readline(_LONGEST_LINE)
     if len(first) == _LONGEST_LINE:
@@ -86,11 +130,12 @@ def _find_layout(path: Path) -> _Layout:
             f"{path.name}: expected a token and its numbers on each line, but the file is empty "
             "or its first line blank; give a word-vector text file"
         )
-    n_lines = _count_lines(path)
-    if len(fields) == 2 and all(field.isdigit() for field in fields):
+    has_header = len(fields) == 2 and all(field.isdigit() for field in fields)
+    width = _count_numbers(second.split() if has_header else fields)
+    n_lines = _count_lines(path, max(width, 1))
+    if has_header:
         _check_header(fields, n_rows=n_lines - 1, first_row=second, name=path.name)
         return _Layout(name=path.name, has_header=True, n_rows=n_lines - 1, width=int(fields[1]))
-    width = _count_numbers(fields)
     if width == 0:
         raise SourceError(
             f"{path.name}, line 1: expected a token and its numbers, got {_show(first)}; give a "
@@ -114,13 +159,17 @@ def _check_header(fields: list[bytes], *, n_rows: int, first_row: bytes, name: s
         )
 
 
-def _count_lines(path: Path) -> int:
-    """Lines up to the last that is not blank."""
+def _count_lines(path: Path, width: int) -> int:
+    """Lines up to the last that is not blank; no further than rows could fit into memory."""
     count = 0
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
+    check_lines = max(1, _CHECK_NUMBERS // width)
+    with _open(path) as stream:
+        lines = _bounded_lines(stream, max(_longest_line(width), _LONGEST_LINE), path.name, 1)
+        for number, line in enumerate(lines, start=1):
             if not line.isspace():
                 count = number
+            if number % check_lines == 0:
+                Declared(name=path.name, shape=(number, width), dtype="float32").check_memory()
     return count
 
 

@@ -127,7 +127,7 @@ def add_matches(figure: go.Figure, points: MapPoints, matches: NDArray[np.int64]
             y=points.layout[matches, 1],
             mode="markers+text" if named else "markers",
             text=[points.tokens[i] for i in matches],  # drawn by WebGL, which reads no markup
-            hovertext=[_escape(points.tokens[i]) for i in matches],
+            hovertext=[_escape(points.tokens[int(i)]) for i in matches],
             textposition="top center",
             textfont={"color": ACCENT[points.theme], "size": 12},
             hovertemplate="<b>%{hovertext}</b><extra></extra>",
@@ -154,36 +154,32 @@ def trace_positions(
 def error_curves(
     curves: Curves, *, theme: str, against_svd: bool, chosen: ChosenPlan | None
 ) -> go.Figure:
-    """Error against compression rate: the SVD and one curve a k, spread over seeds as a band.
+    """Error against compression rate: the SVDs and one curve a k, spread over seeds as a band.
 
     Args:
         curves: Of a sweep.
         theme: ``"light"`` or ``"dark"``.
-        against_svd: Draw the error over the SVD's at the same asked rate.
+        against_svd: Draw the error over that of the SVD fitted for it, at the same asked rate.
         chosen: The explored plan, to be marked.
 
     Returns:
         The figure.
     """
     figure = go.Figure()
-    for index, k in enumerate(k for k in curves if k > 1):
-        _add_curve(figure, curves[k], subspace_colour(index, theme), against_svd)
-    svd = curves.get(1, ())
-    figure.add_trace(
-        go.Scatter(
-            x=[point.rate for point in svd],
-            y=[1.0 if against_svd else point.error for point in svd],
-            name="SVD (k = 1)",
-            mode="lines+markers",
-            line={"color": ACCENT[theme], "dash": "dash", "width": 2},
-            marker={"size": 6},
-            hovertemplate="SVD: %{y:.4f}<extra></extra>",
-        )
-    )
+    for index, points in enumerate(curves.by_k.values()):
+        _add_curve(figure, points, subspace_colour(index, theme), against_svd)
+    _add_svd(figure, curves.svd, "SVD (k = 1)", "dash", theme, against_svd)
+    if curves.weighted_svd:
+        _add_svd(figure, curves.weighted_svd, "weighted SVD", "dot", theme, against_svd)
     if chosen is not None and (chosen.svd_error > EXACT_ERROR or not against_svd):
         scale = chosen.svd_error if against_svd else 1.0
         _add_star(figure, chosen.name, chosen.rate, chosen.error / scale, theme)
-    title = "error over the SVD's" if against_svd else "relative squared error"
+    if against_svd:
+        title = "error over the SVD's"
+        if curves.weighted:
+            title = "weighted error over the weighted SVD's"
+    else:
+        title = "squared error, weighted by use" if curves.weighted else "relative squared error"
     return figure.update_layout(
         height=460,
         hovermode="x unified",
@@ -191,6 +187,27 @@ def error_curves(
         legend={"orientation": "h", "y": -0.18, "x": 0},
         xaxis={"title": "compression rate", "tickformat": ".0%"},
         yaxis={"title": title, "rangemode": "normal" if against_svd else "tozero"},
+    )
+
+
+def _add_svd(
+    figure: go.Figure,
+    points: Sequence[CurvePoint],
+    name: str,
+    dash: str,
+    theme: str,
+    against_svd: bool,
+) -> None:
+    figure.add_trace(
+        go.Scatter(
+            x=[point.rate for point in points],
+            y=[point.svd_ratio if against_svd else point.error for point in points],
+            name=name,
+            mode="lines+markers",
+            line={"color": ACCENT[theme], "dash": dash, "width": 2},
+            marker={"size": 6, "symbol": "circle" if dash == "dash" else "diamond"},
+            hovertemplate=f"{name.partition(' (')[0]}: %{{y:.4f}}<extra></extra>",
+        )
     )
 
 
@@ -268,7 +285,7 @@ def _scatter(
         y=points.layout[members, 1],
         mode="markers",
         name=_escape(name),
-        text=[_escape(points.tokens[i]) for i in members],
+        text=[_escape(points.tokens[int(i)]) for i in members],
         hovertemplate=f"<b>%{{text}}</b><br>{_escape(name)}<extra></extra>",
         marker={"size": size, "opacity": 0.75, "line": {"width": 0}, **marker},
         unselected={"marker": {"opacity": 0.08}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,12 @@ from engine import (
 )
 from engine.errors import FormatError
 from engine.folders import write_file
+from engine.grid import SweepResult
 from engine.library import Starter, find_starter, find_umap_layout
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
 from engine.paths import user_data_folder
-from engine.recording import SWEEP_FILE, check_compression_figures
+from engine.recording import SWEEP_FILE, read_compression_figures
 from engine.runs import Run
-from engine.sweep import SweepResult
 
 _LARGEST_COPY = 2_000_000_000  # bytes; larger tables stay mapped from their file
 _LARGEST_MAP = 100_000  # points a browser still pans; above, a stated sample is drawn
@@ -140,8 +141,8 @@ def choose_run(run_id: str | None) -> None:
 @st.cache_resource(max_entries=4, show_spinner="Opening the run …")
 def _run_view(run_id: str, _table: EmbeddingTable) -> View:
     run = run_store().load(run_id)
-    check_compression_figures(run.record.figures)
-    return _view(run_id, _table, Factorization.load(run.folder), run.record.figures)
+    figures = read_compression_figures(run.record.figures)
+    return _view(run_id, _table, Factorization.load(run.folder), figures)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the bundled plan …")
@@ -157,7 +158,7 @@ def _starter_view(fingerprint: str, _table: EmbeddingTable) -> View:
         n_init=0,
         max_iterations=1,  # the labels are those of a settled fit: one refit finds its bases again
     )
-    return _view("starter", _table, factorization, shipped.figures)
+    return _view("starter", _table, factorization, read_compression_figures(shipped.figures))
 
 
 def _view(
@@ -201,7 +202,7 @@ def compressions_of(table: EmbeddingTable, runs: tuple[Run, ...]) -> tuple[Run, 
     )
 
 
-def subspace_names(view: View, tokens: list[str]) -> list[str]:
+def subspace_names(view: View, tokens: Sequence[str]) -> list[str]:
     """What a legend calls each subspace: its number and its most typical tokens."""
     return [
         f"{item.label + 1} · {' '.join(tokens[i] for i in item.typical_rows[:3])}"

@@ -147,8 +147,10 @@ def test_download_holds_every_fit(compare: Page, shipped: dict[str, Any]) -> Non
     rows = download(compare, "Download every fit as CSV")
     assert len(rows) == len(shipped["cells"]) == 117
     for row, cell in zip(rows, shipped["cells"], strict=True):
-        assert row.keys() == cell.keys()
-        assert {name: type(cell[name])(text) for name, text in row.items()} == cell
+        assert row.keys() >= cell.keys()  # a shipped sweep may be older than a column
+        assert {
+            name: type(value)(row[name]) for name, value in cell.items() if value is not None
+        } == {name: value for name, value in cell.items() if value is not None}
 
 
 def test_sweep_of_ones_own_table(app_server: Server, tiny: TinyTable, page: Page) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pytest
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from engine.clustering import em, statistics, subspaces, weighted_rows
+from engine.clustering.em import EMPlan
+from engine.clustering.subspaces import SubspaceSet
 from tests.tolerances import TOLERANCES, Tolerance
 
 KINDS = ("gaussian", "duplicates", "low rank", "zero rows", "one giant row", "all zero")
@@ -24,8 +31,8 @@ class Problem:
     j: int
 
     @property
-    def dimensions(self) -> tuple[int, ...]:
-        return (self.j,) * self.k
+    def plan(self) -> EMPlan:
+        return EMPlan.even(self.k, self.j)
 
     @property
     def tolerance(self) -> Tolerance:
@@ -97,6 +104,16 @@ def planted_rows(
     return points[order], torch.arange(k).repeat_interleave(rows_each)[order]
 
 
+@contextmanager
+def small_blocks(block_rows: int = 16, chunk_rows: int = 7) -> Iterator[None]:
+    """Steps that read a few rows at a time, blocks that no chunk divides."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weighted_rows, "BLOCK_ROWS", block_rows)
+        for module in (em, statistics, subspaces):
+            patch.setattr(module, "CHUNK_ROWS", chunk_rows)
+        yield
+
+
 def same_partition(one: Tensor, other: Tensor) -> bool:
     """Whether two labellings are one partition under different numbers."""
     return bool(((one[:, None] == one) == (other[:, None] == other)).all())
@@ -104,11 +121,32 @@ def same_partition(one: Tensor, other: Tensor) -> bool:
 
 def distances_to_bases(points: Tensor, bases: tuple[Tensor, ...]) -> Tensor:
     """Squared distances straight from the definition ‖x − VᵀVx‖², shape (n, k), float64."""
-    rows = points.double()
-    return torch.stack(
-        [(rows - rows @ basis.double().T @ basis.double()).square().sum(dim=1) for basis in bases],
-        dim=1,
-    )
+    return distances_to_flats(points, bases, torch.zeros(len(bases), points.shape[1]))
+
+
+def distances_to_flats(
+    points: Tensor, bases: tuple[Tensor, ...], offsets: Tensor | tuple[Tensor, ...]
+) -> Tensor:
+    """Squared distances from the definition ‖(x − o) − VᵀV(x − o)‖², shape (n, k), float64."""
+    distances: list[Tensor] = []
+    for basis, offset in zip(bases, offsets, strict=True):
+        rows = points.double() - offset.double()
+        distances.append((rows - rows @ basis.double().T @ basis.double()).square().sum(dim=1))
+    return torch.stack(distances, dim=1)
+
+
+def distances_to_subspaces(points: Tensor, found: SubspaceSet) -> Tensor:
+    """The same to fitted subspaces, linear or affine."""
+    if found.offsets is None:
+        return distances_to_bases(points, found.bases)
+    return distances_to_flats(points, found.bases, found.offsets)
+
+
+def largest_angle(one: Tensor, other: Tensor) -> float:
+    """The largest principal angle between the spans of two orthonormal bases, in radians."""
+    rows = one.double()
+    outside = rows - rows @ other.double().T @ other.double()
+    return math.asin(min(1.0, float(torch.linalg.matrix_norm(outside, ord=2))))
 
 
 def truncated_svd(points: Tensor, rank: int) -> Tensor:

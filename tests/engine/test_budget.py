@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.budget import (
+    budget_for_rate,
     check_dimension,
     check_k,
     check_rate,
     dimension_for_rate,
     matching_rank,
+    offset_parameters,
     parameters,
     rate_for_dimension,
 )
@@ -99,3 +101,42 @@ def test_a_rate_without_room_names_the_highest_that_has() -> None:
 def test_more_subspaces_than_any_rate_can_hold() -> None:
     with pytest.raises(ParameterError, match="already larger than the table; lower k"):
         dimension_for_rate(10, 10, 10, 0.5)
+
+
+@given(roomy_tables(), st.floats(0, 0.99))
+def test_a_budget_is_the_most_whole_numbers_within_the_rate(
+    table: tuple[int, int, int], rate: float
+) -> None:
+    n, d, _ = table
+    budget = budget_for_rate(n, d, rate)
+    assert budget <= (1 - rate) * n * d + 1e-5
+    assert budget + 1 > (1 - rate) * n * d - 1e-5
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.4, 120), (0.0, 200), (0.41, 118), (0.9, 20)])
+def test_a_budget_is_not_a_number_short_by_a_floats_last_digit(rate: float, expected: int) -> None:
+    assert budget_for_rate(20, 10, rate) == expected
+
+
+@given(roomy_tables(), st.integers(0, 50))
+def test_offsets_are_one_vector_a_subspace(table: tuple[int, int, int], j: int) -> None:
+    n, d, k = table
+    assert offset_parameters(d, k, affine=True) == k * d
+    assert offset_parameters(d, k, affine=False) == 0
+    assert parameters(n, d, k, j, affine=True) == parameters(n, d, k, j) + k * d
+
+
+@given(roomy_tables(), st.floats(0, 1))
+def test_affine_dimension_is_the_largest_within_the_rate(
+    table: tuple[int, int, int], share: float
+) -> None:
+    n, d, k = table
+    highest = rate_for_dimension(n, d, k, 1, affine=True)
+    if highest <= 0:
+        return
+    rate = share * highest
+    j = dimension_for_rate(n, d, k, rate, affine=True)
+    assert 1 <= j <= dimension_for_rate(n, d, k, rate)
+    slack = 1e-8 * (n + k * d)
+    assert parameters(n, d, k, j, affine=True) <= (1 - rate) * n * d + slack
+    assert j == d or parameters(n, d, k, j + 1, affine=True) > (1 - rate) * n * d - slack

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.compression import Compression, CompressionConfig, compress_table
 from engine.errors import Cancelled, ParameterError
+from engine.frequencies import row_use
 from engine.progress import Progress
 from tests.engine.problems import truncated_svd
 from tests.engine.tables import gaussian, lines, make_table, one_flat_shape
@@ -175,7 +176,9 @@ def test_everything_but_the_tensors_is_json() -> None:
     assert values["relative_error"] == found.figures.relative_error
     assert values["svd"]["dimensions"] == list(found.svd.dimensions)
     assert values["verdict"] == found.verdict
-    assert [start["seeding"] for start in values["starts"]] == ["directions", "norms"]
+    starts = found.factorization.record.starts
+    assert [start["seeding"] for start in values["starts"]] == [start.seeding for start in starts]
+    assert [start["sampled"] for start in values["starts"]] == [False, False]
     assert values["neighbours_kept"]["count"] == 10
     assert (values["parameters_before"], values["dense_bytes"]) == (360, 1440)
 
@@ -195,6 +198,198 @@ def test_given_labels_are_the_start() -> None:
     config = CompressionConfig(k=3, j=1, n_init=0, neighbours=0)
     found = compress_table(make_table(matrix), config, labels=labels)
     assert [start.seeding for start in found.factorization.record.starts] == ["given"]
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    """Let the rows of a table of 120 occur: 20 never, 20 rarely, 40 now and then, 40 often."""
+    found = torch.tensor([0.0] * 20 + [0.5] * 20 + [50.0] * 40 + [5000.0] * 40).double()
+    monkeypatch.setattr(
+        row_use, "table_token_counts", lambda table, source: found[: len(table.tokens)]
+    )
+    return found
+
+
+def weighted_share(rows: torch.Tensor, rebuilt: torch.Tensor, weights: torch.Tensor) -> float:
+    lost = (rows - rebuilt).square().sum(dim=1)
+    return float((weights * lost).sum() / (weights * rows.square().sum(dim=1)).sum())
+
+
+def test_weights_bring_the_weighted_error_and_the_weighted_svd(counts: torch.Tensor) -> None:
+    matrix = gaussian(120, 10)
+    found = compress(matrix, k=3, rate=0.5, weights="en", weight_power=1.0, weight_floor=4.0)
+    rows, weights = matrix.double(), counts + 4
+    ours, plain, rival = found.figures, found.svd, found.weighted_svd
+    assert rival is not None
+    assert ours.weighted_error == pytest.approx(
+        weighted_share(rows, found.factorization.reconstruct().double(), weights), abs=ENERGY
+    )
+    assert plain.weighted_error == pytest.approx(
+        weighted_share(rows, truncated_svd(matrix, 5), weights), abs=ENERGY
+    )
+    # By the definition: the rows scaled by √w, decomposed, and scaled back.
+    scale = weights.sqrt()[:, None]
+    best = truncated_svd(rows * scale, 5) / scale
+    assert rival.weighted_error == pytest.approx(weighted_share(rows, best, weights), abs=ENERGY)
+    assert (rival.dimensions, rival.parameters) == (plain.dimensions, plain.parameters)
+    assert rival.weighted_error <= plain.weighted_error
+    assert plain.relative_error <= rival.relative_error
+    assert rival.neighbours_kept is not None
+
+
+def test_errors_are_told_by_how_often_tokens_occur(counts: torch.Tensor) -> None:
+    matrix = gaussian(120, 10)
+    found = compress(matrix, k=3, rate=0.5, weights="en", neighbours=0)
+    for plan, rebuilt in (
+        (found.figures, found.factorization.reconstruct()),
+        (found.svd, truncated_svd(matrix, 5)),
+    ):
+        assert plan.bands is not None
+        assert [(band.name, band.rows) for band in plan.bands] == [
+            ("never", 20), ("rare", 20), ("medium", 40), ("frequent", 40),
+        ]  # fmt: skip
+        shares = [0, 10 / 202_010, 2_000 / 202_010, 200_000 / 202_010]
+        assert [band.share_of_text for band in plan.bands] == pytest.approx(shares)
+        lost = (matrix.double() - rebuilt).square().sum(dim=1) / matrix.double().square().sum(dim=1)
+        expected = [float(part.mean()) for part in lost.split([20, 20, 40, 40])]
+        assert [band.error for band in plan.bands] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.usefixtures("counts")
+def test_verdict_compares_by_the_error_that_was_fitted() -> None:
+    found = compress(lines()[:120], k=3, j=1, n_init=6, neighbours=0, weights="en")
+    rival = found.weighted_svd
+    assert rival is not None
+    assert found.beats_svd
+    ours, theirs = found.figures.weighted_error, rival.weighted_error
+    assert ours is not None
+    assert theirs is not None
+    assert found.verdict == (
+        f"3 subspaces of dimension 1 lose {1 - ours / theirs:.0%} less than one of rank 2 fitted "
+        f"with the same weights: {ours:.2%} of the energy weighted by use against {theirs:.2%}, "
+        "with no more parameters."
+    )
+    lost = compress(one_flat_shape(120), k=10, rate=0.2, neighbours=0, weights="en")
+    assert not lost.beats_svd
+    assert lost.verdict.startswith("The weighted SVD wins here: one subspace of rank ")
+    one = compress(gaussian(40, 6), k=1, j=3, weights="en", neighbours=0)
+    assert one.verdict == "One subspace: this is the weighted SVD of rank 3."
+
+
+@pytest.mark.usefixtures("counts")
+def test_a_win_by_weights_alone_is_said() -> None:
+    matrix = gaussian(120, 10)
+    along = gaussian(3, 10, seed=5)[torch.arange(40) % 3]
+    matrix[80:] = gaussian(40, 1, seed=3) * along / 2  # what occurs often lies on three lines
+    plan = {"k": 3, "j": 1, "n_init": 6, "neighbours": 0, "weight_power": 1.0, "weight_floor": 0.0}
+    found = compress(matrix, weights="en", **plan)
+    ours, svd = found.figures.relative_error, found.svd.relative_error
+    assert found.beats_svd
+    assert found.verdict.endswith(
+        " With every row counted alike, the plain SVD is closer, though: "
+        f"{svd:.2%} lost against {ours:.2%}."
+    )
+
+
+def test_without_weights_there_is_no_weighted_figure() -> None:
+    found = compress(gaussian(40, 6), k=2, j=2, neighbours=0)
+    assert found.weighted_svd is None
+    assert (found.figures.weighted_error, found.figures.bands) == (None, None)
+    values = found.as_dict()
+    for name in ("weighted_svd", "weights", "weighted_error", "bands"):
+        assert values[name] is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"weights": "xx"}, "expected a language or a text file, got 'xx'"),
+        ({"weights": "en", "weight_power": -1.0}, "power must be 0 or more"),
+        ({"weights": "en", "weight_floor": float("nan")}, "floor must be 0 or more"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        compress(gaussian(20, 4), k=2, j=1, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"allocation": "fair"}, "allocation must be one of"),
+        ({"loss": "soft"}, "soft"),
+        ({"moves": -1}, "moves must not be negative"),
+        ({"rate": 0.4}, "give either j"),
+    ],
+)
+def test_plans_that_make_no_sense_are_refused_without_a_table(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ParameterError, match=message):
+        CompressionConfig(**{"k": 2, "j": 2, **wrong})
+
+
+def test_dimensions_that_differ_are_told_as_a_range() -> None:
+    found = compress(lines(), k=3, j=[1, 2, 1], neighbours=0)
+    assert found.figures.dimensions == (1, 2, 1)
+    assert "3 subspaces of dimensions 1 to 2 lose" in found.verdict
+    assert found.svd.parameters >= found.figures.parameters
+
+
+def test_best_dimensions_stay_within_the_rate() -> None:
+    found = compress(lines(), k=3, rate=0.6, allocation="optimal", neighbours=0)
+    assert found.figures.rate >= 0.6
+    assert sum(found.figures.dimensions) > 0
+
+
+def test_affine_offsets_are_counted_against_the_svd() -> None:
+    found = compress(lines() + 5, k=3, j=1, affine=True, n_init=6, neighbours=0)
+    assert found.figures.parameters == 180 + 3 * 8 + 3 * 8
+    assert found.svd.parameters >= found.figures.parameters
+    assert found.verdict.startswith("3 affine subspaces of dimension 1 lose ")
+
+
+def test_one_affine_subspace_is_no_svd() -> None:
+    found = compress(gaussian(60, 6) + 5, k=1, j=2, affine=True, neighbours=0)
+    assert not found.beats_svd  # an SVD of one rank more holds the offset as well
+    assert "one affine subspace of dimension 2 loses" in found.verdict
+    assert found.verdict.endswith("The offset costs more than it saves.")
+
+
+def test_another_loss_is_named_where_the_svd_wins() -> None:
+    found = compress(one_flat_shape(), k=10, rate=0.2, loss="l1", neighbours=0)
+    assert not found.beats_svd
+    assert "The fit was after another loss (l1)" in found.verdict
+
+
+def test_k_found_by_itself_is_noted() -> None:
+    found = compress(lines(), k="auto", rate=0.6, neighbours=0)
+    assert found.figures.k > 1
+    assert found.notes[0].startswith(f"k = {found.figures.k} was chosen")
+    assert found.as_dict()["notes"] == list(found.notes)
+
+
+@pytest.mark.usefixtures("counts")
+def test_weighted_figures_are_json() -> None:
+    found = compress(gaussian(60, 6), k=3, j=2, weights="en")
+    values = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert values["weights"] == {"source": "en", "power": 0.5, "floor": 16.0}
+    assert values["weighted_svd"]["weighted_error"] == found.weighted_svd.weighted_error  # pyright: ignore[reportOptionalMemberAccess]
+    assert values["bands"][0]["name"] == "never"
+
+
+@pytest.mark.usefixtures("counts")
+@pytest.mark.parametrize(
+    "phase", ["Counting", "Fitting the weighted", "Neighbours in the weighted"]
+)
+def test_weighted_work_can_be_cancelled(phase: str) -> None:
+    def cancel(progress: Progress) -> None:
+        if progress.phase.startswith(phase):
+            raise Cancelled(f"in {progress.phase}")
+
+    config = CompressionConfig(k=2, j=2, n_init=1, weights="en")
+    with pytest.raises(Cancelled, match=f"in {phase}"):
+        compress_table(make_table(gaussian(60, 6)), config, progress=cancel)
 
 
 @pytest.mark.parametrize("phase", ["Start", "Fitting the SVD", "Neighbours in the SVD"])

@@ -100,10 +100,13 @@ def test_chunked_is_whole(problem: Problem) -> None:
         patch.setattr(module, "_CHUNK_ROWS", 7)
         chunked = factorized(problem)
         chunked_residuals = chunked.squared_residuals(problem.points)
-        rows = [rows for rows, _ in chunked.blocks()]
-        assert all(len(part) <= 7 for part in rows)
-        assert torch.cat(rows).sort().values.tolist() == list(range(len(problem.points)))
+        blocks = list(chunked.blocks())
     atol = problem.tolerance.unit * float(problem.points.abs().max())
+    every = range(len(problem.points))
+    assert [row for rows, _ in blocks for row in every[rows]] == list(every)
+    assert all(len(part) <= 7 for _, part in blocks)
+    approximated = torch.cat([part for _, part in blocks])
+    torch.testing.assert_close(approximated, whole.reconstruct(), rtol=0, atol=atol)
     for one, other in zip(chunked.coordinates, whole.coordinates, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=atol)
     largest = float(problem.points.double().square().sum(dim=1).max())
@@ -161,6 +164,9 @@ def parts(**changed: object) -> dict[str, object]:
         ({"bases": (torch.eye(2)[:1], torch.eye(3)[:1])}, "subspace 1: .* as wide as the others"),
         ({"bases": (torch.eye(2)[0], torch.eye(2)[1:])}, "must be matrices of one dtype"),
         ({"bases": (torch.eye(2)[:1].double(), torch.eye(2)[1:])}, "matrices of one dtype"),
+        ({"offsets": (torch.ones(2),)}, r"need 2 offsets of shape \(2,\) in torch.float32, got"),
+        ({"offsets": (torch.ones(2), torch.ones(3))}, r"need 2 offsets .*, got \[\(2,\), \(3,\)\]"),
+        ({"offsets": (torch.ones(2), torch.ones(2).double())}, r"need 2 offsets .* torch.float32"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changed: dict[str, object], message: str) -> None:
@@ -182,3 +188,55 @@ def test_another_matrix_or_too_few_weights_are_refused() -> None:
         found.relative_error(torch.ones(4, 2))
     with pytest.raises(ShapeError, match="3 rows need as many weights"):
         found.relative_error(torch.ones(3, 2), torch.ones(2))
+
+
+@given(problems())
+@settings(max_examples=20, deadline=None)
+def test_coordinates_in_a_file_are_those_in_memory(
+    tmp_path_factory: pytest.TempPathFactory, problem: Problem
+) -> None:
+    workspace = tmp_path_factory.mktemp("workspace")
+    here = factorized(problem)
+    there = project_rows(problem.points, here.labels, here.bases, RECORD, workspace=workspace)
+    for one, other in zip(there.coordinates, here.coordinates, strict=True):
+        assert torch.equal(one, other)
+    assert not list(workspace.iterdir())  # nothing that a killed process could leave
+
+
+def lifted(problem: Problem) -> tuple[Factorization, Factorization]:
+    """The rows in random subspaces, linear, and the same subspaces moved off zero."""
+    linear = factorized(problem)
+    generator = torch.Generator().manual_seed(1)
+    offsets: list[Tensor] = []
+    for basis in linear.bases:
+        drawn = torch.randn(basis.shape[1], generator=generator, dtype=torch.float64)
+        outside = drawn - basis.double().T @ (basis.double() @ drawn)
+        offsets.append(outside.to(basis.dtype))
+    moved = project_rows(
+        problem.points, problem.labels, linear.bases, RECORD, offsets=tuple(offsets)
+    )
+    return linear, moved
+
+
+@given(problems())
+@settings(max_examples=40, deadline=None)
+def test_offsets_move_every_row_of_their_subspace_and_are_counted(problem: Problem) -> None:
+    linear, moved = lifted(problem)
+    assert moved.offsets is not None
+    assert moved.affine
+    assert not linear.affine
+    n, d = problem.points.shape
+    assert moved.parameters == linear.parameters + problem.k * d
+    width = problem.points.element_size()
+    assert moved.stored_bytes == width * moved.parameters + moved.label_bytes
+    expected = by_definition(problem, linear) + torch.stack(moved.offsets).double()[problem.labels]
+    atol = 2 * problem.tolerance.unit * (1 + float(problem.points.abs().max()))
+    torch.testing.assert_close(moved.reconstruct().double(), expected, rtol=0, atol=atol)
+    rows = torch.arange(n).flip(0)[::2]
+    torch.testing.assert_close(moved.reconstruct(rows).double(), expected[rows], rtol=0, atol=atol)
+    blocks = torch.cat([part for _, part in moved.blocks(7)])
+    torch.testing.assert_close(blocks.double(), expected, rtol=0, atol=atol)
+    squares = (problem.points.double() - expected).square().sum(dim=1)
+    largest = float(squares.max()) + float(problem.points.double().square().sum(dim=1).max())
+    slack = 4 * problem.tolerance.energy * (1 + largest)
+    torch.testing.assert_close(moved.squared_residuals(problem.points), squares, rtol=0, atol=slack)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import engine
+from engine.clustering.seeding import SEEDINGS
 from engine.errors import EngineError, ParameterError, ShapeError, SourceError
 from engine.progress import Progress
 
@@ -39,6 +40,59 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
     ),
     "j = 0": ({"j": 0}, ParameterError, r"j must be between 1 and 6 .*layer\), got 0"),
     "j > d": ({"j": 7}, ParameterError, r"j must be between 1 and 6 .*, got 7; lower j"),
+    "k a float": ({"k": 2.5}, ParameterError, "k must be a whole number or a list, got 2.5"),
+    "k of words": ({"k": [2, "x"]}, ParameterError, r"k must be .* a list, got \[2, 'x'\]"),
+    "k a word": ({"k": "many"}, ParameterError, "a list of them or 'auto', got 'many'"),
+    "k true": ({"k": True}, ParameterError, "k must be a whole number or a list, got True"),
+    "j a float": ({"j": 2.0}, ParameterError, "j must be a whole number or a list, got 2.0"),
+    "j a word": ({"j": "2"}, ParameterError, "j must be a whole number or a list, got '2'"),
+    "no candidate k": ({"k": []}, ParameterError, "needs at least one candidate"),
+    "a k to be chosen for given j": (
+        {"k": "auto", "j": [2, 1]},
+        ParameterError,
+        "a rate or one j, not a list of j",
+    ),
+    "too few given j": (
+        {"j": [2, 1]},
+        ParameterError,
+        r"k = 3 .* as many dimensions, got \(2, 1\)",
+    ),
+    "no given j": ({"k": None, "j": []}, ParameterError, "k must be between 1 and 30"),
+    "a given j > d": ({"j": [2, 7, 1]}, ParameterError, r"j must be between 1 and 6 .*, got 7"),
+    "a given j negative": ({"j": [2, -1, 1]}, ParameterError, r"j must be between .*, got -1"),
+    "svd of given j": (
+        {"method": "svd", "k": None, "j": [2, 1]},
+        ParameterError,
+        r"one subspace, got j = \[2, 1\]",
+    ),
+    "svd of a k to be chosen": (
+        {"method": "svd", "k": "auto"},
+        ParameterError,
+        "one subspace, got k = auto",
+    ),
+    "unknown allocation": (
+        {"allocation": "best"},
+        ParameterError,
+        "allocation must be one of uniform, optimal, got 'best'",
+    ),
+    "optimal given j": (
+        {"allocation": "optimal", "j": [2, 1, 1]},
+        ParameterError,
+        "allocation='optimal' chooses the dimensions itself",
+    ),
+    "optimal rate without room": (
+        {"allocation": "optimal", "j": None, "rate": 0.95, "affine": True},
+        ParameterError,
+        "the budget leaves -9 numbers for coordinates and bases; lower the rate or k",
+    ),
+    "affine rate without room": (
+        {"j": None, "rate": 0.7, "affine": True},
+        ParameterError,
+        r"0\.7 leaves no room for k = 3 .* highest rate for k = 3 here is 0\.633",
+    ),
+    "unknown loss": ({"loss": "l"}, ParameterError, "unknown loss 'l'; known are squared, l1"),
+    "loss of scale 0": ({"loss": "tukey:0"}, ParameterError, "must be a positive number, got '0'"),
+    "moves negative": ({"moves": -1}, ParameterError, "moves must not be negative, got -1"),
     "rate 1": ({"j": None, "rate": 1.0}, ParameterError, "0 to below 1, got 1; 0.4 makes"),
     "rate negative": ({"j": None, "rate": -0.1}, ParameterError, "0 to below 1, got -0.1"),
     "rate NaN": ({"j": None, "rate": float("nan")}, ParameterError, "0 to below 1, got nan"),
@@ -69,7 +123,7 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
     "unknown seeding": (
         {"seeding": "kmeans++"},
         ParameterError,
-        r"unknown seeding kmeans\+\+; known are directions, norms, random and auto",
+        rf"unknown seeding kmeans\+\+; known are {', '.join(SEEDINGS)} and auto",
     ),
     "unknown seeding in a plan": (
         {"seeding": {"norms": 1, "best": 0}},
@@ -124,6 +178,11 @@ def test_each_is_refused_with_its_reason(name: str) -> None:
     arguments = {"matrix": POINTS, "progress": refuse_progress, **GOOD, **changed}
     with pytest.raises(kind, match=message):
         engine.factorize(arguments.pop("matrix"), **arguments)
+
+
+def test_candidates_that_are_all_impossible_are_refused_with_the_last_reason() -> None:
+    with pytest.raises(ParameterError, match=r"no k of \[31, 40\] .*: k must be between 1 and 30"):
+        engine.factorize(POINTS, k=[40, 31], j=2)
 
 
 def test_the_good_ones_are_good() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import pickle
@@ -109,8 +110,8 @@ CASES = [
         "unknown ending",
         "table.csv",
         raw(b"1,2,3"),
-        "table.csv: expected a file that ends in .npy, .npz, .safetensors, .vec or .txt, "
-        "or a model folder, got '.csv'; convert it, or correct its name",
+        "table.csv: expected a file that ends in .npy, .npz, .safetensors, .vec, .txt, .vec.gz or "
+        ".txt.gz, or a model folder, got '.csv'; convert it, or correct its name",
     ),
     *(
         Malformed(
@@ -364,6 +365,36 @@ CASES = [
         "table: row 1 holds NaN or infinity; every entry must be a finite number. "
         "Remove or repair that row",
     ),
+    # Gzipped word vectors.
+    Malformed(
+        "plain text in .vec.gz",
+        "table.vec.gz",
+        raw(b"cat 1 2\n"),
+        "table.vec.gz: expected text compressed with gzip, but it is cut short, damaged or "
+        "something else (Not a gzipped file (b'ca')); download it again, or decompress it first",
+    ),
+    Malformed(
+        "gzip cut short",
+        "table.vec.gz",
+        raw(gzip.compress(b"cat 1 2\n" * 99)[:-9]),
+        "table.vec.gz: expected text compressed with gzip, but it is cut short, damaged or "
+        "something else (Compressed file ended before the end-of-stream marker was reached); "
+        "download it again, or decompress it first",
+    ),
+    Malformed(
+        "a gzipped line without end",
+        "table.txt.gz",
+        raw(gzip.compress(b"cat 1 2\ndog 1 2" + b" " * (1 << 24))),
+        "table.txt.gz, line 2: expected a token and its numbers, but 16,777,216 characters hold no "
+        "line end; correct or remove that line",
+    ),
+    Malformed(
+        "an empty gzip",
+        "table.txt.gz",
+        raw(gzip.compress(b"")),
+        "table.txt.gz: expected a token and its numbers on each line, but the file is empty or its "
+        "first line blank; give a word-vector text file",
+    ),
     # Model folders.
     Malformed(
         "a folder that is no model",
@@ -523,6 +554,8 @@ def file_bytes(suffix: str) -> bytes:
         np.savez_compressed(stream, weight=GOOD)
     elif suffix == ".safetensors":
         return safetensors_bytes({"weight": torch.from_numpy(GOOD)})
+    elif suffix == ".vec.gz":
+        return gzip.compress(b"2 3\ncat 1 2.5 -3\ndog 4 5 6e-1\n")
     else:
         return b"2 3\ncat 1 2.5 -3\ndog 4 5 6e-1\n"
     return stream.getvalue()
@@ -530,7 +563,7 @@ def file_bytes(suffix: str) -> bytes:
 
 # Damage can make a header look like one of Python 2, which NumPy reads and remarks on.
 @pytest.mark.filterwarnings("ignore:Reading .* required additional header parsing:UserWarning")
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".vec"])
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".vec", ".vec.gz"])
 @settings(max_examples=150, deadline=None)
 @given(
     damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4),

@@ -15,12 +15,15 @@ from engine.measures import (
     nearest_neighbours,
     neighbour_overlap,
     relative_row_errors,
+    row_norms,
     sample_rows,
     summarise_subspaces,
 )
 from engine.progress import Progress
+from engine.rows import ShardedRows
 from tests.engine.tables import gaussian
 
+RECORD = FitRecord(method="messi", config={}, source="", versions={})
 ENERGY = 6e-6  # float32: tests.tolerances
 
 
@@ -56,9 +59,50 @@ def two_planes() -> tuple[Factorization, Tensor]:
 @pytest.mark.parametrize("block", [1, 3, 256])
 def test_neighbours_are_those_of_brute_force(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measures, "_QUERY_BLOCK", block)
+    monkeypatch.setattr(measures, "_ROW_BLOCK", block)
     matrix, queries = spread_rows(40, 5), torch.tensor([0, 3, 7, 20, 39])
     found = nearest_neighbours(matrix, queries, count=6)
     np.testing.assert_array_equal(found.numpy(), brute_force_neighbours(matrix, queries, 6))
+
+
+def test_neighbours_in_a_factorization_are_those_in_its_reconstruction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measures, "_ROW_BLOCK", 16)
+    labels = torch.arange(100) % 3
+    bases = tuple(torch.linalg.qr(gaussian(6, 4, seed=seed))[0].T for seed in range(3))
+    plan = project_rows(gaussian(100, 6), labels, bases, RECORD)
+    queries = torch.tensor([0, 50, 99])
+    found = nearest_neighbours(plan, queries, count=9)
+    np.testing.assert_array_equal(
+        found.numpy(), brute_force_neighbours(plan.reconstruct(), queries, 9)
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_rows_on_disk_measure_as_the_same_rows_in_float32(
+    dtype: torch.dtype, shards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Halves are measured in float32, and shards of any size as the one matrix they are."""
+    monkeypatch.setattr(measures, "_ROW_BLOCK", 16)
+    stored = gaussian(100, 6).to(dtype)
+    matrix = ShardedRows(stored.tensor_split(shards))
+    same = stored.float()
+    labels = torch.arange(100) % 3
+    bases = tuple(torch.linalg.qr(gaussian(6, 2, seed=seed))[0].T for seed in range(3))
+    plan = project_rows(matrix, labels, bases, RECORD)
+
+    assert torch.equal(plan.reconstruct(), project_rows(same, labels, bases, RECORD).reconstruct())
+    residuals = plan.squared_residuals(matrix)
+    assert torch.equal(residuals, plan.squared_residuals(same))
+    assert plan.relative_error(matrix) == plan.relative_error(same)
+    assert torch.equal(row_norms(matrix), row_norms(same))
+    assert torch.equal(relative_row_errors(residuals, matrix), relative_row_errors(residuals, same))
+    assert summarise_subspaces(plan, matrix) == summarise_subspaces(plan, same)
+    queries = torch.arange(0, 100, 7)
+    found = nearest_neighbours(matrix, queries, count=5)
+    assert torch.equal(found, nearest_neighbours(same, queries, count=5))
 
 
 def test_all_other_rows_can_be_asked_for() -> None:
@@ -78,7 +122,7 @@ def test_neighbours_out_of_range_are_refused(count: int) -> None:
 def test_neighbour_search_reports_to_its_end_and_can_be_cancelled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measures, "_QUERY_BLOCK", 3)
+    monkeypatch.setattr(measures, "_ROW_BLOCK", 3)
     seen: list[Progress] = []
     nearest_neighbours(spread_rows(8, 3), torch.arange(8), count=2, progress=seen.append)
     assert [(step.done, step.total) for step in seen] == [(3, 8), (6, 8), (8, 8)]

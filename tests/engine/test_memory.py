@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 import torch
 import engine
-from engine.clustering.em import WeightedRows
+from engine.clustering.em import EMPlan
+from engine.clustering.weighted_rows import WeightedRows
 from engine.clustering.search import SearchSettings, search
 from engine.progress import ignore_progress
 
@@ -26,7 +27,7 @@ def fit(points):
         seedings=(sys.argv[1],), seed=0, max_iterations=3, tolerance=0.0
     )
     weights = torch.ones(len(points), dtype=torch.float64) if sys.argv[2] == "weighted" else None
-    search(WeightedRows.of(points, weights), (16,) * 3, settings, progress=ignore_progress)
+    search(WeightedRows.of(points, weights), EMPlan.even(3, 16), settings, progress=ignore_progress)
 
 def peak_mb():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from engine.compression import CompressionConfig, compress_table
-from engine.errors import Cancelled
+from engine.errors import Cancelled, FormatError
 from engine.factorization import Factorization
-from engine.recording import SWEEP_FILE, record_compression, record_sweep
+from engine.frequencies import row_use
+from engine.recording import (
+    SWEEP_FILE,
+    read_compression_figures,
+    record_compression,
+    record_sweep,
+)
 from engine.runs import RunStore
 from engine.sweep import SweepConfig, SweepResult, run_sweep
 from tests.engine.tables import gaussian, make_table
@@ -42,6 +49,53 @@ def test_compression_comes_back_from_the_store(tmp_path: Path) -> None:
     opened = Factorization.load(run.folder)
     assert torch.equal(opened.labels, compression.factorization.labels)
     assert torch.equal(opened.reconstruct(), compression.factorization.reconstruct())
+
+
+def test_weighted_compression_comes_back_from_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = torch.arange(40).double()
+    monkeypatch.setattr(row_use, "table_token_counts", lambda *_: counts)
+    config = CompressionConfig(
+        k=2, j=[3, 1], weights="en", weight_floor=2.0, affine=True, loss="tukey", moves=1
+    )
+    compression = compress_table(TABLE, config)
+    store = RunStore(tmp_path)
+    run = store.load(store.create(*record_compression(TABLE, config, compression)).id)
+    assert run.record.name == "tiny, k = 2, j = 1 to 3, weighted"
+    assert CompressionConfig(**run.record.config) == config
+    figures = read_compression_figures(run.record.figures)
+    assert figures == run.record.figures
+    assert figures["weights"] == {"source": "en", "power": 0.5, "floor": 2.0}
+    assert figures["weighted_error"] == compression.figures.weighted_error
+    opened = Factorization.load(run.folder)
+    assert opened.affine
+    assert torch.equal(opened.reconstruct(), compression.factorization.reconstruct())
+
+
+def test_figures_of_an_older_version_are_completed() -> None:
+    config = CompressionConfig(k=2, j=2, n_init=1)
+    figures = json.loads(json.dumps(compress_table(TABLE, config).as_dict()))
+    later = ("weighted_error", "bands", "weighted_svd", "weights")
+    old = {name: value for name, value in figures.items() if name not in later}
+    old["svd"] = {name: value for name, value in figures["svd"].items() if name not in later}
+    before = json.dumps(old)
+    assert read_compression_figures(old) == figures
+    assert json.dumps(old) == before, "the record stays as it was written"
+
+
+@pytest.mark.parametrize("name", ["relative_error", "svd", "verdict", "starts", "beats_svd"])
+def test_figures_that_lack_one_are_refused(name: str) -> None:
+    figures = compress_table(TABLE, CompressionConfig(k=2, j=2, n_init=1)).as_dict()
+    del figures[name]
+    with pytest.raises(FormatError, match=f"the run lacks {name}; it was not made by us"):
+        read_compression_figures(figures)
+
+
+def test_an_affine_plane_is_not_called_an_svd() -> None:
+    config = CompressionConfig(k=1, j=2, affine=True, neighbours=0)
+    record, _ = record_compression(TABLE, config, compress_table(TABLE, config))
+    assert record.name == "tiny, k = 1, j = 2"
 
 
 @pytest.mark.parametrize(("plan", "name", "k"), [

@@ -40,6 +40,30 @@ def stored_tensors(folder: Path) -> dict[str, tuple[list[int], int]]:
     return found
 
 
+@pytest.mark.parametrize("affine", [False, True])
+def test_dimensions_that_differ_and_offsets_come_back(affine: bool, tmp_path: Path) -> None:
+    points = torch.randn(61, 7, generator=torch.Generator().manual_seed(3)) + 5
+    found = engine.factorize(points, j=[0, 3, 7], affine=affine, n_init=2)
+    found.save(tmp_path)
+    tensors = stored_tensors(tmp_path)
+    assert found.stored_bytes == sum(size for _, size in tensors.values())
+    assert ("offset.0" in tensors) == affine
+    again = Factorization.load(tmp_path)
+    assert again.dimensions == (0, 3, 7)
+    assert again.parameters == found.parameters
+    assert torch.equal(again.reconstruct(), found.reconstruct())
+
+
+def test_a_missing_offset_is_damage(tmp_path: Path) -> None:
+    points = torch.randn(20, 4, generator=torch.Generator().manual_seed(3))
+    engine.factorize(points, k=2, j=1, affine=True, n_init=1).save(tmp_path)
+    tensors = load_file(tmp_path / TENSOR_FILE)
+    del tensors["offset.1"]
+    save_file({name: part.clone() for name, part in tensors.items()}, tmp_path / TENSOR_FILE)
+    with pytest.raises(FormatError, match=r"offset\.1"):
+        Factorization.load(tmp_path)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("k", "bits"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (9, 4)])
 def test_what_is_counted_is_what_is_stored(

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import engine.sweep
 from engine.budget import dimension_for_rate
 from engine.errors import Cancelled, EngineError, FormatError, ParameterError
+from engine.frequencies import row_use, token_weights
 from engine.methods import factorize
 from engine.progress import Progress
 from engine.sweep import (
@@ -23,7 +25,7 @@ from engine.sweep import (
     check_sweep_target,
     run_sweep,
 )
-from tests.engine.tables import gaussian, make_table
+from tests.engine.tables import gaussian, lines, make_table
 
 CONFIG = SweepConfig(rates=(0.3, 0.6), ks=(3, 2, 1), seeds=(4, 7))
 
@@ -57,12 +59,79 @@ def test_cells_are_the_fits_they_say(result: SweepResult) -> None:
         within = dimension_for_rate(60, 8, cell.k, cell.asked_rate)
         assert cell.j == within + (cell.method == "svd")  # neither rank fills its budget exactly
         assert (cell.rate >= cell.asked_rate) == (cell.method != "svd")
+        assert (cell.least_j, cell.weighted_error) == (cell.j, None)
         assert cell.parameters == 60 * cell.j + cell.k * cell.j * 8
         fit = factorize(matrix, method=cell.method, k=cell.k, j=cell.j, seed=cell.seed, n_init=1)
         assert cell.relative_error == fit.relative_error(matrix)
         assert cell.stored_bytes == fit.stored_bytes
         assert cell.steps == len(fit.cost_history)
         assert cell.wall_seconds > 0
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, n: int) -> torch.Tensor:
+    """Let the first rows occur often; the counts."""
+    counts = torch.arange(n, 0, -1).double().square()
+    monkeypatch.setattr(row_use, "table_token_counts", lambda *_: counts)
+    return counts
+
+
+def test_weights_bring_the_weighted_svd_at_every_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = gaussian(60, 8)
+    weights = token_weights(counted(monkeypatch, 60), 1.0, 0.0)
+    config = replace(CONFIG, weights="en", weight_power=1.0, weight_floor=0.0, ks=(2,), seeds=(4,))
+    cells = run_sweep(make_table(matrix), config).cells
+    names = ["svd"] * 2 + ["weighted svd"] * 2 + ["messi"] * 2
+    assert [cell.method for cell in cells] == names
+    for cell in cells:
+        assert cell.weighted_error is not None
+    for plain, weighted, ours in zip(cells[:2], cells[2:4], cells[4:], strict=True):
+        assert plain.parameters == weighted.parameters
+        assert plain.relative_error <= weighted.relative_error
+        assert weighted.weighted_error <= plain.weighted_error
+        fit = factorize(matrix, k=2, j=ours.j, seed=4, n_init=1, weights=weights)
+        assert ours.weighted_error == fit.relative_error(matrix, weights)
+        assert ours.relative_error == fit.relative_error(matrix)
+
+
+def test_optimal_cells_stay_within_the_rate() -> None:
+    config = replace(CONFIG, allocation="optimal", ks=(3,), seeds=(0, 1))
+    matrix = lines()
+    found = run_sweep(make_table(matrix), config)
+    for cell in found.cells[2:]:
+        assert cell.rate >= cell.asked_rate
+        assert 0 <= cell.least_j <= cell.j
+        fit = factorize(
+            matrix, k=3, rate=cell.asked_rate, seed=cell.seed, n_init=1, allocation="optimal"
+        )
+        assert cell.relative_error == fit.relative_error(matrix)
+        assert (cell.least_j, cell.j) == (min(fit.dimensions), max(fit.dimensions))
+
+
+def test_affine_and_loss_reach_the_fits() -> None:
+    matrix = gaussian(60, 8) + 3
+    config = replace(CONFIG, rates=(0.3,), ks=(2,), seeds=(0,), affine=True, loss="l1", moves=1)
+    svd, ours = run_sweep(make_table(matrix), config).cells
+    fit = factorize(matrix, k=2, rate=0.3, seed=0, n_init=1, affine=True, loss="l1", moves=1)
+    assert ours.relative_error == fit.relative_error(matrix)
+    assert ours.parameters == fit.parameters <= svd.parameters
+
+
+def test_offsets_without_room_are_noted() -> None:
+    config = SweepConfig(rates=(0.5, 0.8), ks=(2,), seeds=(0,), affine=True, allocation="optimal")
+    found = run_sweep(make_table(gaussian(7, 6)), config)
+    assert [(cell.k, cell.asked_rate) for cell in found.cells] == [(1, 0.5), (2, 0.5)]
+    assert any("for coordinates and bases" in note for note in found.notes)
+
+
+def test_old_files_are_read(result: SweepResult, tmp_path: Path) -> None:
+    result.save(tmp_path / "sweep.json")
+    values = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))
+    old = ("rates", "ks", "seeds", "n_init", "seeding")
+    values["config"] = {name: values["config"][name] for name in old}
+    for cell in values["cells"]:
+        del cell["least_j"], cell["weighted_error"]
+    (tmp_path / "sweep.json").write_text(json.dumps(values), encoding="utf-8")
+    assert SweepResult.load(tmp_path / "sweep.json") == result
 
 
 def test_repeated_ks_are_fitted_once() -> None:
@@ -96,6 +165,9 @@ def test_nothing_possible_is_refused() -> None:
         ({"rates": (float("nan"),)}, "0 to below 1, got nan"),
         ({"seeds": (0, -1)}, "seeds of at least 0 and at least 1 start, got -1 and 1"),
         ({"n_init": 0}, "at least 1 start, got 0 and 0"),
+        ({"allocation": "fair"}, "allocation must be one of uniform, optimal, got 'fair'"),
+        ({"loss": "soft"}, "soft"),
+        ({"moves": -1}, "moves must not be negative"),
     ],
 )
 def test_grids_that_make_no_sense_are_refused(wrong: dict[str, Any], message: str) -> None:
@@ -151,7 +223,7 @@ def test_csv_holds_the_same_numbers(result: SweepResult, tmp_path: Path) -> None
     result.save(path)
     with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    kinds = {"str": str, "int": int, "float": float}
+    kinds = {"str": str, "int": int, "float": float, "float | None": lambda text: text or None}
     read = [
         SweepCell(**{part.name: kinds[str(part.type)](line[part.name])
                      for part in fields(SweepCell)})

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
 
+from engine import RunStore, load_table
 from engine.budget import dimension_for_rate, parameters
-from pages.parts import jobs
+from engine.clustering.losses import parse_loss
+from engine.compression import CompressionConfig, compress_table
+from engine.frequencies import row_use
+from engine.recording import record_compression
+from pages.parts import fit, jobs
 from tests.pages.fake_queue import FakeQueue
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 ROWS, COLUMNS = 120, 16
+PLAN = {
+    "method": "messi",
+    "k": 5,
+    "rate": 0.4,
+    "j": None,
+    "allocation": "uniform",
+    "affine": False,
+    "loss": "squared",
+    "weights": "none",
+    "weight_power": 0.5,
+    "weight_floor": 16.0,
+    "moves": 0,
+    "seed": 0,
+    "n_init": 10,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +65,24 @@ def open_file(path: Path, **query: str) -> AppTest:
 
 def caption(app: AppTest) -> str:
     """What the chosen size comes to."""
-    (found,) = [item.value for item in app.sidebar.caption if item.value.startswith("j = ")]
+    (found,) = [
+        item.value for item in app.sidebar.caption if " numbers, no more than " in item.value
+    ]
     return found
+
+
+def compress_button(app: AppTest) -> Button:
+    (button,) = [button for button in app.sidebar.button if button.label == "Compress"]
+    return button
+
+
+def submit(app: AppTest, queue: FakeQueue) -> dict[str, Any]:
+    """Press the button; the config that the job gets."""
+    compress_button(app).click().run()
+    assert not app.exception
+    config = queue.submitted[-1][1]["config"]
+    CompressionConfig(**config)  # as the worker will
+    return config
 
 
 def test_bundled_model_opens_on_its_plan() -> None:
@@ -69,18 +108,18 @@ def test_dimension_is_taken_as_it_is(table: Path, queue: FakeQueue) -> None:
     app.segmented_control(key="by").set_value("Dimension").run()
     app.slider(key="j").set_value(7).run()
     assert caption(app).startswith(f"j = 7: {parameters(ROWS, COLUMNS, 5, 7):,} of")
-    next(button for button in app.sidebar.button if button.label == "Compress").click().run()
+    compress_button(app).click().run()
     assert not app.exception
     ((kind, params),) = queue.submitted
     assert kind == "compress"
     assert params["source"]["spec"] == str(table)
-    assert params["config"] == {"method": "messi", "k": 5, "j": 7, "seed": 0, "n_init": 3}
+    assert params["config"] == {**PLAN, "rate": None, "j": 7}
 
 
 def test_one_subspace_is_the_svd(table: Path, queue: FakeQueue) -> None:
     app = open_file(table)
     app.slider(key="k").set_value(1).run()
-    next(button for button in app.sidebar.button if button.label == "Compress").click().run()
+    compress_button(app).click().run()
     assert queue.submitted[0][1]["config"]["method"] == "svd"
 
 
@@ -91,8 +130,146 @@ def test_rate_without_room_says_so_and_bars_the_button(table: Path) -> None:
     assert not app.exception
     (error,) = app.sidebar.error
     assert "lower" in error.value
-    (button,) = [button for button in app.sidebar.button if button.label == "Compress"]
-    assert button.disabled
+    assert compress_button(app).disabled
+
+
+def test_plain_plan_is_what_is_offered_first(table: Path, queue: FakeQueue) -> None:
+    assert submit(open_file(table), queue) == PLAN
+
+
+def test_best_dimensions_are_told_as_a_budget(table: Path, queue: FakeQueue) -> None:
+    app = open_file(table)
+    app.segmented_control(key="allocation").set_value("Best for each").run()
+    assert caption(app) == (
+        "At most 1,152 of 1,920 numbers, no more than an SVD of rank 9; the fit shares them out."
+    )
+    assert submit(app, queue) == {**PLAN, "allocation": "optimal"}
+
+
+def test_one_subspace_has_no_dimensions_to_share(table: Path) -> None:
+    app = open_file(table, allocation="Best for each")
+    assert caption(app).startswith("At most")
+    app.slider(key="k").set_value(1).run()
+    assert caption(app).startswith("j = 8: ")
+    app.slider(key="k").set_value(2).run()
+    assert caption(app).startswith("At most"), "the choice is kept meanwhile"
+
+
+def test_k_found_by_itself_is_asked_by_rate(table: Path, queue: FakeQueue) -> None:
+    app = open_file(table, by="Dimension")
+    app.toggle(key="auto").set_value(True).run()
+    assert app.slider(key="k").disabled
+    assert [item.key for item in app.segmented_control if item.key == "by"] == []
+    assert caption(app) == "At most 1,152 of 1,920 numbers, no more than an SVD of rank 9."
+    assert submit(app, queue) == {**PLAN, "k": "auto"}
+
+
+def test_weights_bring_their_controls(table: Path, queue: FakeQueue) -> None:
+    app = open_file(table)
+    assert not [slider for slider in app.slider if slider.key in ("power", "floor")]
+    app.selectbox(key="weights").set_value("English text").run()
+    app.slider(key="power").set_value(0.75)
+    app.slider(key="floor").set_value(4.0).run()
+    weights = {"weights": "en", "weight_power": 0.75, "weight_floor": 4.0}
+    assert submit(app, queue) == {**PLAN, **weights}
+
+
+def test_languages_are_offered_by_name(table: Path, queue: FakeQueue) -> None:
+    app = open_file(table)
+    app.selectbox(key="weights").set_value("Text in another language").run()
+    offered = app.selectbox(key="language").options
+    assert offered == sorted(offered)
+    assert {"German", "Chinese"} < set(offered)
+    assert "English" not in offered
+    app.selectbox(key="language").set_value("de").run()
+    assert submit(app, queue)["weights"] == "de"
+
+
+def test_missing_text_bars_the_button(table: Path) -> None:
+    app = open_file(table)
+    app.selectbox(key="weights").set_value("A text file of yours").run()
+    assert not app.exception
+    assert compress_button(app).disabled
+
+
+def test_advanced_choices_reach_the_job(table: Path, queue: FakeQueue) -> None:
+    app = open_file(table)
+    app.toggle(key="affine").set_value(True)
+    app.selectbox(key="loss").set_value("tukey")
+    app.slider(key="moves").set_value(2).run()
+    j = dimension_for_rate(ROWS, COLUMNS, 5, 0.4, affine=True)
+    stored = parameters(ROWS, COLUMNS, 5, j, affine=True)
+    assert caption(app).startswith(f"j = {j}: {stored:,} of 1,920 numbers")
+    advanced = {"affine": True, "loss": "tukey", "moves": 2}
+    assert submit(app, queue) == {**PLAN, **advanced}
+
+
+def test_every_loss_that_is_offered_is_known() -> None:
+    for loss in fit._LOSSES:
+        assert str(parse_loss(loss)) == loss
+
+
+def keep_run(path: Path, *, old: bool = False, **plan: Any) -> str:  # noqa: ANN401 - as the config takes them
+    """Compress a table into the store; the run's id."""
+    table = load_table(path)
+    config = CompressionConfig(**{"k": 2, "rate": 0.4, "neighbours": 4, **plan})
+    record, write = record_compression(table, config, compress_table(table, config))
+    if old:
+        for name in ("weighted_error", "bands"):
+            del record.figures[name], record.figures["svd"][name]
+        del record.figures["weighted_svd"], record.figures["weights"]
+        for start in record.figures["starts"]:
+            del start["sampled"]
+    return RunStore().create(record, write).id
+
+
+def test_weighted_run_shows_what_it_was_weighted_by(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = torch.arange(ROWS).double()
+    monkeypatch.setattr(row_use, "table_token_counts", lambda *_: counts)
+    app = open_file(table, run=keep_run(table, weights="en", allocation="optimal"), map="PCA")
+    assert not app.exception
+    labels = [metric.label for metric in app.metric]
+    assert labels[2:4] == ["Error", "Error, weighted by use"]
+    assert app.metric[3].delta.startswith("weighted SVD ")
+    assert app.metric[4].delta.startswith("weighted SVD ")
+    assert any("Tokens count by their use in English text" in item.value for item in app.markdown)
+    subspaces, use, starts = (frame.value for frame in app.dataframe)
+    assert len(subspaces.data if hasattr(subspaces, "data") else subspaces) == 2
+    assert use["Used"].tolist() == ["never", "up to 1 in a million", "up to 100 in a million",
+                                    "more often"]  # fmt: skip
+    assert use["Tokens"].tolist() == [1, 1, 99, 19]
+    assert list(use.columns)[-3:] == ["This plan", "Weighted SVD", "SVD"]
+    assert starts["Cost"].is_monotonic_increasing
+    assert set(starts["Seen on"]) == {"all rows"}
+
+
+def test_plain_run_shows_no_weights(table: Path) -> None:
+    app = open_file(table, run=keep_run(table), map="PCA")
+    assert not app.exception
+    assert "Error, weighted by use" not in [metric.label for metric in app.metric]
+    assert len(app.dataframe) == 2
+
+
+def test_runs_of_the_first_version_still_open(table: Path) -> None:
+    app = open_file(table, run=keep_run(table, old=True), map="PCA")
+    assert not app.exception
+    assert not app.warning
+    assert len(app.metric) == 4
+
+
+@pytest.mark.parametrize(
+    ("plan", "name"),
+    [
+        ({"method": "svd", "k": 1}, "one flat subspace: the usual SVD."),
+        ({"k": 1, "affine": True}, "one flat subspace."),
+    ],
+)
+def test_one_subspace_is_called_what_it_is(table: Path, plan: dict[str, Any], name: str) -> None:
+    app = open_file(table, run=keep_run(table, **plan), map="PCA")
+    assert not app.exception
+    assert any(item.value.endswith(name) for item in app.markdown)
 
 
 def test_file_name_is_the_title_as_it_is(table: Path) -> None:

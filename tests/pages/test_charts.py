@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.curves import CurvePoint, read_curves
+from engine.curves import CurvePoint, Curves, read_curves
 from engine.sweep import SweepCell
 from pages.parts import charts
 from pages.parts.charts import ChosenPlan, MapPoints
@@ -30,9 +30,17 @@ def make_points(tokens: Sequence[str], *, rows: NDArray[np.int64] | None = None)
     )
 
 
-def make_cell(k: int, rate: float, error: float, *, seed: int = 0) -> SweepCell:
+def make_cell(
+    k: int,
+    rate: float,
+    error: float,
+    *,
+    seed: int = 0,
+    method: str = "",
+    weighted: float | None = None,
+) -> SweepCell:
     return SweepCell(
-        method="svd" if k == 1 else "messi",
+        method=method or ("svd" if k == 1 else "messi"),
         k=k,
         j=4,
         asked_rate=rate,
@@ -43,6 +51,8 @@ def make_cell(k: int, rate: float, error: float, *, seed: int = 0) -> SweepCell:
         relative_error=error,
         steps=3,
         wall_seconds=0.1,
+        least_j=4,
+        weighted_error=weighted,
     )
 
 
@@ -136,6 +146,34 @@ def test_curves_show_mean_and_spread_over_the_seeds() -> None:
     assert svd.y == (1.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("weighted", "against_svd", "heights", "title"),
+    [
+        (False, False, (0.2, 0.22, 0.21), "relative squared error"),
+        (False, True, (1, 1.1, 1.05), "error over the SVD's"),
+        (True, False, (0.3, 0.25, 0.2), "squared error, weighted by use"),
+        (True, True, (1.2, 1, 0.8), "weighted error over the weighted SVD's"),
+    ],
+)
+def test_weighted_svd_is_a_line_of_its_own(
+    weighted: bool, against_svd: bool, heights: tuple[float, float, float], title: str
+) -> None:
+    cells = [
+        make_cell(1, 0.4, 0.20, weighted=0.30),
+        make_cell(1, 0.4, 0.22, weighted=0.25, method="weighted svd"),
+        make_cell(2, 0.4, 0.21, weighted=0.20),
+    ]
+    curves = read_curves(cells, weighted=weighted)
+    figure = charts.error_curves(curves, theme="light", against_svd=against_svd, chosen=None)
+    traces = {trace.name: trace for trace in figure.data}
+    names = ("SVD (k = 1)", "weighted SVD", "k = 2")
+    assert [traces[name].y[0] for name in names] == pytest.approx(heights)
+    plain, rival = traces["SVD (k = 1)"].line, traces["weighted SVD"].line
+    assert plain.color == rival.color
+    assert (plain.dash, rival.dash) == ("dash", "dot")
+    assert figure.layout.yaxis.title.text == title
+
+
 @pytest.mark.parametrize(("against_svd", "height"), [(False, 0.3), (True, 0.75)])
 def test_explored_plan_is_a_star(against_svd: bool, height: float) -> None:
     chosen = ChosenPlan(name="explored: k = 3", rate=0.5, error=0.3, svd_error=0.4)
@@ -159,5 +197,6 @@ def test_exact_svd_is_no_yardstick(error: float) -> None:
 
 def test_sweep_of_the_svd_alone_is_drawn() -> None:
     point = CurvePoint(rate=0.5, k=1, j=2, error=0.2, lowest=0.2, highest=0.2, svd_ratio=1.0)
-    figure = charts.error_curves({1: (point,)}, theme="light", against_svd=False, chosen=None)
+    curves = Curves(weighted=False, svd=(point,), weighted_svd=(), by_k={})
+    figure = charts.error_curves(curves, theme="light", against_svd=False, chosen=None)
     assert [trace.name for trace in figure.data] == ["SVD (k = 1)"]

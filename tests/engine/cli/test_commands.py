@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import torch
 import engine
 from engine.cli import commands
 from engine.factorization import Factorization
+from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
+from engine.journal import Journal
 from engine.methods import factorize
 from engine.paths import app_folder
 from engine.runs import RunStore, read_run
@@ -103,6 +106,72 @@ def test_compress_says_where_the_svd_wins(shell: Shell, tmp_path: Path) -> None:
     assert "SVD wins here" in found.out
 
 
+@pytest.fixture
+def words(tmp_path: Path, home: Path) -> Path:
+    """180 rows close to three lines of R^8, named by words of a text beside them."""
+    common = ["the", "of", "water", "house", "green"]
+    tokens = common + [f"seldom{row}" for row in range(len(common), 180)]
+    path = write_npy(tmp_path / "words.npy", lines())
+    path.with_suffix(".tokens.txt").write_text("\n".join(tokens), encoding="utf-8")
+    (tmp_path / "text.txt").write_text("the house of the green water\n" * 9, encoding="utf-8")
+    return path
+
+
+def test_compress_with_weights_shows_the_weighted_svd(shell: Shell, words: Path) -> None:
+    plan = ("compress", words, "-k", 3, "-j", 1, "--weights", "text.txt", "--weight-floor", 4)
+    found = shell(*plan, "-o", "run")
+    assert (found.code, found.err) == (0, "")
+    for shown in ("weighted SVD", "weighted error", "error, never", "error, frequent"):
+        assert shown in found.out
+    values = json.loads(shell(*plan, "--weight-power", 1, "--json").out)
+    assert values["weights"] == {"source": "text.txt", "power": 1.0, "floor": 4.0}
+    assert values["weighted_svd"]["weighted_error"] > values["weighted_error"]
+    shown = shell("info", "run").out
+    assert "weighted error" in shown
+    assert "weights=text.txt" in shown
+
+
+def test_compress_takes_a_dimension_for_each(shell: Shell, table: Path) -> None:
+    found = shell("compress", table, "-k", 3, "-j", "1,2,1", "-o", "run")
+    assert found.code == 0
+    assert "Dimensions: 1, 2, 1" in found.out
+    assert "1 to 2" in found.out
+    assert Factorization.load(Path("run")).dimensions == (1, 2, 1)
+    assert read_run(Path("run")).record.config["j"] == [1, 2, 1]
+
+
+def test_compress_finds_k_and_dimensions(shell: Shell, table: Path) -> None:
+    plan = ("-k", "auto", "--rate", 0.6, "--allocation", "optimal", "--starts", 2)
+    ways = ("--affine", "--loss", "huber", "--moves", 1)
+    found = shell("compress", table, *plan, *ways, "-o", "run")
+    assert found.code == 0
+    assert "was chosen" in found.out
+    factorization = Factorization.load(Path("run"))
+    assert factorization.affine
+    assert factorization.rate >= 0.6
+    config = read_run(Path("run")).record.config
+    assert (config["k"], config["loss"], config["moves"]) == (factorization.k, "huber", 1)
+
+
+def test_sweep_with_weights_shows_the_weighted_errors(shell: Shell, words: Path) -> None:
+    grid = ("--rates", "0.5", "-k", "3", "--weights", "text.txt", "--allocation", "optimal")
+    found = shell("sweep", words, *grid, "-o", "sweep.json")
+    assert (found.code, found.err) == (0, "")
+    assert "mean weighted error" in found.out
+    saved = SweepResult.load("sweep.json")
+    assert [cell.method for cell in saved.cells] == ["svd", "weighted svd", "messi"]
+    for cell in saved.cells:
+        assert f"{cell.weighted_error:.4f}" in found.out
+    assert saved.config.allocation == "optimal"
+
+
+@pytest.mark.parametrize("command", ["compress", "sweep"])
+def test_help_says_what_is_taken_when_left_out(command: str, shell: Shell) -> None:
+    shown = " ".join(shell(command, "--help").out.split())
+    assert f"{DEFAULT_POWER:g} when left out" in shown
+    assert f"{DEFAULT_FLOOR:g} when left out" in shown
+
+
 @pytest.mark.parametrize("plan", [("--method", "svd"), ("-k", 1), ("--method", "svd", "-k", 1)])
 def test_compress_by_svd_alone(plan: tuple[str, ...], shell: Shell, table: Path) -> None:
     found = shell("compress", table, *plan, "-j", 2)
@@ -132,6 +201,26 @@ def test_sweep_to_csv_and_json(shell: Shell, table: Path, home: Path) -> None:
     assert not home.exists()
 
 
+def test_sweep_keeps_its_fits_in_a_file_until_it_is_done(shell: Shell, table: Path) -> None:
+    grid = ("--rates", "0.3", "-k", "2,3", "-o", "sweep.json")
+    assert shell("sweep", table, *grid).code == 0
+    assert not Path("sweep.json.partial").exists()
+
+    saved = SweepResult.load("sweep.json")
+    header = {"sweep": 1, "source": saved.source, "config": asdict(saved.config)}
+    journal = Journal(Path("sweep.json.partial"), header)
+    journal.append({**asdict(saved.cells[0]), "relative_error": 0.125})
+    assert shell("sweep", table, *grid).code == 0
+    assert SweepResult.load("sweep.json").cells[0].relative_error == 0.125
+    assert not Path("sweep.json.partial").exists()
+
+    journal = Journal(Path("sweep.json.partial"), {**header, "source": "another"})
+    journal.append(asdict(saved.cells[0]))
+    found = shell("sweep", table, *grid)
+    assert found.code == 2
+    assert "what remains of a run on another table" in found.err
+
+
 def test_sweep_to_the_store_and_as_json(shell: Shell, table: Path) -> None:
     found = shell("sweep", table, "--rates", "0.3,0.99", "-k", "2", "--json")
     assert (found.code, found.err) == (0, "")
@@ -146,7 +235,7 @@ def test_info_of_a_compression(shell: Shell, table: Path) -> None:
     shell("compress", table, "-k", 3, "-j", 1, "-o", "run")
     found = shell("info", "run")
     assert (found.code, found.err) == (0, "")
-    for text in ("lines, k = 3, j = 1", "compress", "180 × 8", "relative error", "n_init=3"):
+    for text in ("lines, k = 3, j = 1", "compress", "180 × 8", "relative error", "n_init=10"):
         assert text in found.out
     values = json.loads(shell("info", "run", "--json").out)
     assert values["run"] == "run"
@@ -198,7 +287,7 @@ def test_progress_is_drawn_on_a_terminal_only(
     assert shell("compress", table, "-k", 3, "-j", 1).err == ""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert "Start 1 of 3" in shell("compress", table, "-k", 3, "-j", 1).err
+    assert "Start 1 of 10" in shell("compress", table, "-k", 3, "-j", 1).err
 
 
 @pytest.mark.parametrize(

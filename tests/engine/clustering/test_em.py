@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.clustering import em, statistics, subspaces
-from engine.clustering.em import EMResult, EMStep, WeightedRows, em_steps, run_em
+from engine.clustering.em import EMPlan, EMResult, EMStep, em_steps, run_em
+from engine.clustering.refill import refill_empty
+from engine.clustering.weighted_rows import WeightedRows
 from engine.errors import Cancelled, ParameterError
 from tests.engine.problems import (
     Problem,
@@ -20,6 +21,7 @@ from tests.engine.problems import (
     planted_rows,
     problems,
     same_partition,
+    small_blocks,
     truncated_svd,
 )
 from tests.tolerances import TOLERANCES
@@ -29,14 +31,14 @@ STEPS = 6
 
 def steps_of(problem: Problem, count: int = STEPS) -> list[EMStep]:
     rows = WeightedRows.of(problem.points, problem.weights)
-    return list(islice(em_steps(rows, problem.labels, problem.dimensions), count))
+    return list(islice(em_steps(rows, problem.labels, problem.plan), count))
 
 
 def run(problem: Problem, max_iterations: int = 30, tolerance: float = 0.0) -> EMResult:
     return run_em(
         WeightedRows.of(problem.points, problem.weights),
         problem.labels,
-        problem.dimensions,
+        problem.plan,
         max_iterations=max_iterations,
         tolerance=tolerance,
     )
@@ -98,7 +100,7 @@ def test_more_steps_never_cost_more(problem: Problem) -> None:
 def test_one_part_is_the_truncated_svd(problem: Problem) -> None:
     labels = torch.zeros_like(problem.labels)
     rows = WeightedRows.of(problem.points)
-    result = run_em(rows, labels, (problem.j,), max_iterations=1, tolerance=0.0)
+    result = run_em(rows, labels, EMPlan.even(1, problem.j), max_iterations=1, tolerance=0.0)
     points = problem.points.double()
     best = float((points - truncated_svd(points, problem.j)).square().sum())
     total = float(points.square().sum()) or 1.0
@@ -139,8 +141,8 @@ def test_a_weight_is_that_many_copies(seed: int, k: int, j: int) -> None:
     repeated = WeightedRows.of(problem.points[rows])
     assert weighted.energy == pytest.approx(repeated.energy, rel=1e-12)
     assert_same_steps(
-        em_steps(weighted, problem.labels, problem.dimensions),
-        em_steps(repeated, problem.labels[rows], problem.dimensions),
+        em_steps(weighted, problem.labels, problem.plan),
+        em_steps(repeated, problem.labels[rows], problem.plan),
         rows,
         compared=4,
     )
@@ -154,10 +156,8 @@ def test_rows_of_weight_zero_are_absent_from_every_step(seed: int, k: int, j: in
     rows = copies.nonzero().squeeze(1)
     some = WeightedRows.of(problem.points[rows], problem.weights[rows])
     assert_same_steps(
-        em_steps(
-            WeightedRows.of(problem.points, problem.weights), problem.labels, problem.dimensions
-        ),
-        em_steps(some, problem.labels[rows], problem.dimensions),
+        em_steps(WeightedRows.of(problem.points, problem.weights), problem.labels, problem.plan),
+        em_steps(some, problem.labels[rows], problem.plan),
         rows,
         compared=4,
     )
@@ -167,9 +167,7 @@ def test_rows_of_weight_zero_are_absent_from_every_step(seed: int, k: int, j: in
 @settings(max_examples=50, deadline=None)
 def test_chunked_is_whole(problem: Problem) -> None:
     whole = steps_of(problem, 1)[0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "CHUNK_ROWS", 7)
-        patch.setattr(subspaces, "CHUNK_ROWS", 7)
+    with small_blocks():
         chunked = steps_of(problem, 1)[0]
     # Energies, not costs: where a part has fewer rows than j, its last directions are free, and
     # what they catch of the other rows is chance.
@@ -185,11 +183,9 @@ def test_chunked_fit_gives_the_same_labels(k: int, j: int, d: int, noise: float)
     points, _ = planted_rows(k, j, d, rows_each=40, noise=noise, seed=5)
     rows = WeightedRows.of(points)
     first = torch.randint(k, (len(points),), generator=torch.Generator().manual_seed(0))
-    whole = run_em(rows, first, (j,) * k, max_iterations=20, tolerance=0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "CHUNK_ROWS", 7)
-        patch.setattr(subspaces, "CHUNK_ROWS", 7)
-        chunked = run_em(rows, first, (j,) * k, max_iterations=20, tolerance=0.0)
+    whole = run_em(rows, first, EMPlan.even(k, j), max_iterations=20, tolerance=0.0)
+    with small_blocks():
+        chunked = run_em(rows, first, EMPlan.even(k, j), max_iterations=20, tolerance=0.0)
     assert torch.equal(chunked.labels, whole.labels)
     assert chunked.cost_history[-1] == pytest.approx(
         whole.cost_history[-1], abs=TOLERANCES[torch.float64].energy
@@ -200,14 +196,14 @@ def test_chunked_fit_gives_the_same_labels(k: int, j: int, d: int, noise: float)
 def test_planted_subspaces_are_a_fixed_point(dtype: torch.dtype) -> None:
     points, truth = planted_rows(3, 2, 10, rows_each=50, seed=1)
     rows = WeightedRows.of(points.to(dtype))
-    result = run_em(rows, truth, (2, 2, 2), max_iterations=10, tolerance=0.0)
+    result = run_em(rows, truth, EMPlan.even(3, 2), max_iterations=10, tolerance=0.0)
     assert torch.equal(result.labels, truth)
     assert result.cost_history[-1] <= TOLERANCES[dtype].energy
     assert (
         run_em(
             WeightedRows.of(points.to(dtype)),
             torch.zeros_like(truth),
-            (2,),
+            EMPlan.even(1, 2),
             max_iterations=10,
             tolerance=0.0,
         ).cost_history[-1]
@@ -223,7 +219,7 @@ def test_permuting_rows_permutes_labels(seed: int, k: int, j: int) -> None:
     first = torch.randint(k, (len(points),), generator=generator)
     order = torch.randperm(len(points), generator=generator)
     plain, permuted = (
-        run_em(WeightedRows.of(rows), labels, (j,) * k, max_iterations=4, tolerance=0.0)
+        run_em(WeightedRows.of(rows), labels, EMPlan.even(k, j), max_iterations=4, tolerance=0.0)
         for rows, labels in ((points, first), (points[order], first[order]))
     )
     assert torch.equal(permuted.labels, plain.labels[order])
@@ -238,7 +234,7 @@ def test_rotating_the_space_rotates_the_bases(seed: int, k: int, j: int) -> None
     generator = torch.Generator().manual_seed(seed)
     turn = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=torch.float64)).Q
     plain, turned = (
-        run_em(WeightedRows.of(rows), truth, (j,) * k, max_iterations=4, tolerance=0.0)
+        run_em(WeightedRows.of(rows), truth, EMPlan.even(k, j), max_iterations=4, tolerance=0.0)
         for rows in (points, points @ turn)
     )
     assert torch.equal(turned.labels, plain.labels)
@@ -256,18 +252,20 @@ def test_an_empty_cluster_is_refilled_reported_and_pays(k: int, dtype: torch.dty
     # axis: a zero column makes it useless to every row.
     points = torch.nn.functional.pad(points, (0, 1)).to(dtype)
     labels = torch.zeros(len(points), dtype=torch.int64)
-    first, second = islice(em_steps(WeightedRows.of(points), labels, (1,) * k), 2)
+    first, second = islice(em_steps(WeightedRows.of(points), labels, EMPlan.even(k, 1)), 2)
     assert first.refilled == tuple(range(1, k))
     assert first.labels.tolist() == labels.tolist()
     assert second.cost < first.cost
-    result = run_em(WeightedRows.of(points), labels, (1,) * k, max_iterations=40, tolerance=0.0)
+    result = run_em(
+        WeightedRows.of(points), labels, EMPlan.even(k, 1), max_iterations=40, tolerance=0.0
+    )
     assert result.refilled >= k - 1
     assert result.labels.unique().tolist() == list(range(k))
 
 
 def test_refill_gives_each_empty_cluster_its_own_worst_rows() -> None:
     residuals = torch.tensor([0.0, 5.0, 1.0, 4.0, 3.0, 2.0, 0.0, 0.0])
-    labels, refilled = em._refill_empty(
+    labels, refilled = refill_empty(
         torch.zeros(8, dtype=torch.int64), residuals, WeightedRows.of(torch.ones(8, 9)), (1, 1, 1)
     )
     assert refilled == (1, 2)
@@ -278,7 +276,7 @@ def test_refill_goes_by_weighted_distance_and_sees_no_row_of_weight_zero() -> No
     residuals = torch.tensor([1.0, 9.0, 2.0, 3.0])
     weights = torch.tensor([1.0, 0.0, 3.0, 1.0], dtype=torch.float64)
     rows = WeightedRows.of(torch.ones(4, 9), weights)
-    labels, refilled = em._refill_empty(torch.tensor([0, 1, 0, 0]), residuals, rows, (1, 1))
+    labels, refilled = refill_empty(torch.tensor([0, 1, 0, 0]), residuals, rows, (1, 1))
     assert refilled == (1,)  # cluster 1 holds only a row of no weight
     assert labels.tolist() == [0, 1, 1, 0]
 
@@ -286,7 +284,7 @@ def test_refill_goes_by_weighted_distance_and_sees_no_row_of_weight_zero() -> No
 def test_rows_held_exactly_refill_nothing() -> None:
     labels = torch.zeros(4, dtype=torch.int64)
     rounding = torch.tensor([0.0, 1e-7, 3e-7, 0.0])  # of rows of squared length 9
-    same, refilled = em._refill_empty(labels, rounding, WeightedRows.of(torch.ones(4, 9)), (1, 1))
+    same, refilled = refill_empty(labels, rounding, WeightedRows.of(torch.ones(4, 9)), (1, 1))
     assert refilled == ()
     assert torch.equal(same, labels)
 
@@ -294,7 +292,9 @@ def test_rows_held_exactly_refill_nothing() -> None:
 def test_few_distinct_rows_settle_instead_of_refilling_rounding() -> None:
     points = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).repeat(50, 1)
     labels = torch.randint(8, (200,), generator=torch.Generator().manual_seed(0))
-    result = run_em(WeightedRows.of(points), labels, (1,) * 8, max_iterations=50, tolerance=1e-4)
+    result = run_em(
+        WeightedRows.of(points), labels, EMPlan.even(8, 1), max_iterations=50, tolerance=1e-4
+    )
     assert result.converged
     assert result.cost_history[-1] < 1e-6
 
@@ -317,7 +317,7 @@ def test_heavy_rows_that_leave_a_cluster_leave_no_rounding_behind(weighted: bool
     weights = torch.cat([torch.ones(100), torch.full((4,), 1e8)]).double() if weighted else None
     labels = torch.cat([torch.zeros(102), torch.tensor([1.0, 2.0])]).long()
 
-    first, second = islice(em_steps(WeightedRows.of(points, weights), labels, (1, 1, 1)), 2)
+    first, second = islice(em_steps(WeightedRows.of(points, weights), labels, EMPlan.even(3, 1)), 2)
     assert first.labels.tolist() == [0] * 100 + [1, 2, 1, 2]  # the giants left, nothing else did
     expected = torch.linalg.svdvals(points[:100].double()).square()
     torch.testing.assert_close(second.subspaces.energies[0], expected, rtol=1e-4, atol=1e-4)
@@ -326,10 +326,10 @@ def test_heavy_rows_that_leave_a_cluster_leave_no_rounding_behind(weighted: bool
 def test_a_settled_start_stops_and_says_so() -> None:
     points, truth = planted_rows(2, 1, 4, rows_each=30, noise=0.05, seed=0)
     rows = WeightedRows.of(points)
-    settled = run_em(rows, truth, (1, 1), max_iterations=50, tolerance=1e-4)
+    settled = run_em(rows, truth, EMPlan.even(2, 1), max_iterations=50, tolerance=1e-4)
     assert settled.converged
     assert len(settled.cost_history) < 50
-    cut = run_em(rows, truth, (1, 1), max_iterations=1, tolerance=1e-4)
+    cut = run_em(rows, truth, EMPlan.even(2, 1), max_iterations=1, tolerance=1e-4)
     assert not cut.converged
     assert len(cut.cost_history) == 1
 
@@ -344,7 +344,12 @@ def test_an_exception_of_the_observer_stops_the_run() -> None:
 
     with pytest.raises(Cancelled, match="enough"):
         run_em(
-            WeightedRows.of(points), truth, (1, 1), max_iterations=9, tolerance=0.0, on_step=stop
+            WeightedRows.of(points),
+            truth,
+            EMPlan.even(2, 1),
+            max_iterations=9,
+            tolerance=0.0,
+            on_step=stop,
         )
     assert len(seen) == 1
 

@@ -8,13 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.clustering import seeding
+from engine.clustering.em import EMPlan
 from engine.clustering.seeding import (
     SEEDINGS,
     direction_kmeans,
     norm_quantiles,
     random_partition,
+    split_worst,
 )
-from tests.engine.problems import Problem, problems, same_partition
+from engine.clustering.weighted_rows import WeightedRows
+from tests.engine.problems import Problem, planted_rows, problems, same_partition
 
 
 def some_rows(n: int = 60, d: int = 5, seed: int = 0) -> torch.Tensor:
@@ -29,11 +32,12 @@ def test_every_seeding_gives_one_part_a_row_and_repeats(
 ) -> None:
     before = torch.get_rng_state()
     kept = problem.points.clone()
-    labels = SEEDINGS[name](problem.points, problem.k, seed)
+    rows = WeightedRows.of(problem.points, problem.weights)
+    labels = SEEDINGS[name](rows, problem.plan, seed)
     assert labels.shape == (len(problem.points),)
     assert labels.dtype == torch.int64
     assert 0 <= int(labels.min()) <= int(labels.max()) < problem.k
-    assert torch.equal(SEEDINGS[name](problem.points, problem.k, seed), labels)
+    assert torch.equal(SEEDINGS[name](rows, problem.plan, seed), labels)
     assert torch.equal(torch.get_rng_state(), before)  # no global random state is touched
     assert torch.equal(problem.points, kept)
 
@@ -41,7 +45,8 @@ def test_every_seeding_gives_one_part_a_row_and_repeats(
 @pytest.mark.parametrize("name", ["directions", "random"])
 def test_another_seed_gives_another_partition(name: str) -> None:
     points = some_rows()
-    first, second = (SEEDINGS[name](points, 4, seed) for seed in (0, 1))
+    rows, plan = WeightedRows.of(points), EMPlan.even(4, 2)
+    first, second = (SEEDINGS[name](rows, plan, seed) for seed in (0, 1))
     assert not same_partition(first, second)
 
 
@@ -98,3 +103,32 @@ def test_directions_of_more_rows_than_the_sample(monkeypatch: pytest.MonkeyPatch
 def test_fewer_directions_than_parts_is_no_warning() -> None:
     points = torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).repeat(5, 1)
     assert len(set(direction_kmeans(points, 4, 0).tolist())) == 2
+
+
+@given(problem=problems(), seed=st.integers(0, 2**16))
+@settings(max_examples=40, deadline=None)
+def test_a_split_touches_one_cluster_and_fills_the_new_one_from_it(
+    problem: Problem, seed: int
+) -> None:
+    lost = torch.rand(problem.k, generator=torch.Generator().manual_seed(seed))
+    after = split_worst(problem.points, problem.labels, lost, problem.k, seed)
+    changed = after != problem.labels
+    assert bool((after[changed] == problem.k).all())
+    assert len(problem.labels[changed].unique()) <= 1
+    sizes = problem.labels.bincount(minlength=problem.k)
+    splittable = (sizes > 1).nonzero().squeeze(1)
+    if bool(changed.any()):
+        worst = int(problem.labels[changed][0])
+        assert float(lost[worst]) == float(lost[splittable].max())
+        assert int((after == worst).sum()) > 0  # a half, not the whole
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_splits_grow_one_part_for_each_planted_line(seed: int) -> None:
+    points, truth = planted_rows(4, 1, 12, rows_each=60, noise=0.01, seed=seed)
+    labels = SEEDINGS["splits"](WeightedRows.of(points), EMPlan.even(4, 1), seed)
+    together = (labels[:, None] == labels) == (truth[:, None] == truth)
+    assert float(together.double().mean()) > 0.8  # EM mends the rest
+    drawn = SEEDINGS["random"](WeightedRows.of(points), EMPlan.even(4, 1), seed)
+    apart = (drawn[:, None] == drawn) == (truth[:, None] == truth)
+    assert float(apart.double().mean()) < 0.7

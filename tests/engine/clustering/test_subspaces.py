@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from engine.clustering import subspaces
+from engine.clustering.allocation import GivenDimensions, spread_evenly
 from engine.clustering.statistics import ScatterStatistics
 from engine.clustering.subspaces import SubspaceSet, principal_subspaces, row_squared_norms
 from engine.errors import ShapeError
@@ -18,7 +19,7 @@ from tests.tolerances import TOLERANCES
 def fitted(problem: Problem) -> SubspaceSet:
     sums = ScatterStatistics(problem.k, problem.points.shape[1])
     sums.update(problem.points, problem.labels, problem.weights)
-    return principal_subspaces(sums.scatter, problem.dimensions, problem.points.dtype)
+    return principal_subspaces(sums, problem.plan.allocation, problem.points.dtype)
 
 
 def largest_norm(problem: Problem) -> float:
@@ -65,7 +66,7 @@ def test_both_sides_are_taken_and_agree(dtype: torch.dtype, j: int) -> None:
     points = torch.randn(50, 8, generator=generator, dtype=torch.float64).to(dtype)
     sums = ScatterStatistics(1, 8)
     sums.update(points, torch.zeros(50, dtype=torch.int64))
-    found = principal_subspaces(sums.scatter, (j,), dtype)
+    found = principal_subspaces(sums, spread_evenly(1, j), dtype)
     assert found._cheaper_sides[0].shape == (8, min(j, 8 - j))
     slack = TOLERANCES[dtype].energy * float(points.double().square().sum(dim=1).max())
     torch.testing.assert_close(
@@ -80,7 +81,7 @@ def test_dimensions_may_differ() -> None:
     points = torch.randn(60, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     sums = ScatterStatistics(3, 6)
     sums.update(points, torch.arange(60) % 3)
-    found = principal_subspaces(sums.scatter, (1, 4, 6), torch.float64)
+    found = principal_subspaces(sums, GivenDimensions((1, 4, 6)), torch.float64)
     assert [basis.shape for basis in found.bases] == [(1, 6), (4, 6), (6, 6)]
     torch.testing.assert_close(
         found.squared_residuals(points), distances_to_bases(points, found.bases)
@@ -121,8 +122,9 @@ def test_a_common_factor_of_the_weights_changes_no_subspace(factor: float) -> No
     points = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
     sums = ScatterStatistics(1, 4)
     sums.update(points, torch.zeros(30, dtype=torch.int64))
-    plain = principal_subspaces(sums.scatter, (2,), torch.float32)
-    scaled = principal_subspaces(sums.scatter * factor, (2,), torch.float32)
+    plain = principal_subspaces(sums, spread_evenly(1, 2), torch.float32)
+    sums.scatter *= factor
+    scaled = principal_subspaces(sums, spread_evenly(1, 2), torch.float32)
     projectors = [found.bases[0].T @ found.bases[0] for found in (plain, scaled)]
     atol = TOLERANCES[torch.float32].spectral
     torch.testing.assert_close(projectors[1], projectors[0], rtol=0, atol=atol)

@@ -87,8 +87,16 @@ def test_layout_is_kept(source: JsonObject, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("task", "config", "message"),
     [
-        ("compress", {**PLAN, "kk": 3}, r"config takes j, k, method, .*, got kk as well"),
-        ("sweep", {**GRID, "rate": 0.4}, r"config takes ks, n_init, rates, .*, got rate as well"),
+        (
+            "compress",
+            {**PLAN, "kk": 3},
+            r"config takes affine, allocation, j, k, loss, .*, got kk as well",
+        ),
+        (
+            "sweep",
+            {**GRID, "rate": 0.4},
+            r"config takes affine, allocation, ks, .*, got rate as well",
+        ),
         ("compress", {**PLAN, "k": 41}, "k must be between 1 and 40"),
         ("compress", {**PLAN, "queries": 0}, "queries at least 1"),
         ("sweep", {**GRID, "ks": []}, "at least one rate, one k and one seed"),

@@ -30,7 +30,7 @@ def test_the_order_in_which_files_beside_it_are_used(array: Path) -> None:
 def test_rows_without_names_get_their_number_and_a_note(array: Path) -> None:
     table = load_table(array)
 
-    assert table.tokens == ["row 0", "row 1", "row 2"]
+    assert list(table.tokens) == ["row 0", "row 1", "row 2"]
     assert table.notes == (
         "No token names were found beside table.npy (table.tokens.txt, table.txt, tokens.txt, "
         "vocab.txt), so rows are named by their number.",

@@ -91,6 +91,6 @@ def test_an_unreadable_tokenizer_leaves_row_numbers_and_says_why(tmp_path: Path)
 
     tokens, notes = tokens_for_model(FolderFiles(tmp_path, name="m"), n_rows=2)
 
-    assert tokens == ["row 0", "row 1"]
+    assert list(tokens) == ["row 0", "row 1"]
     assert notes[0].startswith("The tokenizer of m could not be read: ")
     assert notes[1] == "m has no tokenizer that can be read, so rows are named by their number."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from engine.sources import load_table, word_vectors
 
 
 def write(path: Path, text: str | bytes) -> Path:
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    content = text if isinstance(text, bytes) else text.encode()
+    path.write_bytes(gzip.compress(content) if path.suffix.lower() == ".gz" else content)
     return path
 
 
@@ -32,7 +34,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".vec", ".txt"])
+@pytest.mark.parametrize("suffix", [".vec", ".txt", ".vec.gz", ".txt.gz", ".VEC.GZ"])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same_table(tmp_path: Path, form: str, suffix: str) -> None:
     table = load_table(write(tmp_path / f"words{suffix}", FORMS[form]))
@@ -116,4 +118,19 @@ def test_a_matrix_beyond_memory_is_refused(tmp_path: Path, monkeypatch: pytest.M
     path = write(tmp_path / "w.vec", FORMS["glove"])
     monkeypatch.setattr(psutil, "virtual_memory", Free)
     with pytest.raises(SourceError, match=r"w.vec: 2 × 3 numbers need .* memory are free"):
+        load_table(path)
+
+
+def test_a_decompression_bomb_ends_where_its_rows_would_no_longer_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Free:
+        available = 1_000_000
+
+    path = write(tmp_path / "bomb.vec.gz", "a 1 2 3 4\n" * 1_000_000)
+    assert path.stat().st_size < 20_000
+    monkeypatch.setattr(psutil, "virtual_memory", Free)
+    monkeypatch.setattr(word_vectors, "_CHECK_NUMBERS", 1 << 12)
+    # 0.8 MB hold 50,000 rows of 4 numbers; the look after those refuses, not one at the end.
+    with pytest.raises(SourceError, match=r"bomb.vec.gz: 50,176 × 4 numbers need 0.0 GB"):
         load_table(path)

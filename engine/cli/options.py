@@ -1,0 +1,137 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from engine.errors import ParameterError
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def source_options(command: _Command) -> _Command:
+    """Which table, and how to print."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print JSON for machines."),
+        click.option("--tokens", help="File with one token a line, in row order."),
+        click.option("--tensor", help="Name of the array in a .npz or .safetensors file."),
+        click.argument("source"),
+    ):
+        command = option(command)
+    return command
+
+
+def fit_options(command: _Command) -> _Command:
+    """How subspaces are fitted and rows weighted; named as the configs name them."""
+    for option in (
+        click.option(
+            "--moves",
+            type=int,
+            help="Times to merge two subspaces and split another where that helps; 0 when left "
+            "out.",
+        ),
+        click.option(
+            "--weight-floor",
+            type=float,
+            help="With --weights: occurrences in a million added to every token, so that rare ones "
+            "still count; 16 when left out.",
+        ),
+        click.option(
+            "--weight-power",
+            type=float,
+            help="With --weights: 0 weighs all alike, 1 by occurrence; 0.5 when left out.",
+        ),
+        click.option(
+            "--weights",
+            metavar="LANGUAGE|FILE",
+            help="Weigh tokens by use: how often each occurs in a language (en, de, …) or in a "
+            "text file of yours; left out, all rows count alike.",
+        ),
+        click.option(
+            "--loss",
+            help="What a row's distance costs: squared when left out; far rows count less with l1, "
+            "huber, cauchy, geman-mcclure, welsch, tukey or truncated.",
+        ),
+        click.option(
+            "--affine",
+            is_flag=True,
+            help="Let subspaces miss zero; each then stores one row of numbers more.",
+        ),
+        click.option(
+            "--allocation",
+            metavar="uniform|optimal",
+            help="uniform: every subspace has the same dimension; optimal: each gets what loses "
+            "least within the same size.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given: the configs know what the others are."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def parse_k(text: str | None) -> int | str | None:
+    """A number of subspaces, or "auto".
+
+    Raises:
+        ParameterError: If it is neither.
+    """
+    if text is None or text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ParameterError(f"-k takes a whole number or auto, got {text!r}") from None
+
+
+def parse_j(text: str | None) -> int | list[int] | None:
+    """One dimension, or one for each subspace.
+
+    Raises:
+        ParameterError: If there is something else than whole numbers.
+    """
+    if text is None:
+        return None
+    dimensions = parse_list("-j", text, int)
+    if not dimensions:
+        raise ParameterError(f"-j takes a whole number, or one for each subspace, got {text!r}")
+    return dimensions if "," in text else dimensions[0]
+
+
+def parse_list(option: str, text: str, kind: type[Any]) -> list[Any]:
+    """Numbers with commas between.
+
+    Raises:
+        ParameterError: If there is something else.
+    """
+    try:
+        return [kind(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        noun = "whole numbers" if kind is int else "numbers"
+        raise ParameterError(f"{option} takes {noun} with commas between, got {text!r}") from None
+
+
+def parse_seeding(text: str) -> str | dict[str, int]:
+    """A seeding's name, or how many starts of each.
+
+    Raises:
+        ParameterError: If a count is no number or a name comes twice.
+    """
+    if "=" not in text:
+        return text
+    try:
+        pairs = [part.split("=", 1) for part in text.split(",")]
+        counts = {name.strip(): int(count) for name, count in pairs}
+    except ValueError:
+        raise ParameterError(
+            f"--seeding takes counts as in directions=3,random=10, got {text!r}"
+        ) from None
+    if len(counts) < len(pairs):
+        raise ParameterError(f"--seeding names one kind twice, got {text!r}; add the counts up")
+    return counts

@@ -1,0 +1,160 @@
+"""What a plan stores and loses, and which of two plans is closer to the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from engine.factorization import Factorization
+from engine.frequencies.row_use import RowUse
+from engine.measures import (
+    EXACT_ERROR,
+    FrequencyBand,
+    NeighbourOverlap,
+    errors_by_frequency,
+    relative_row_errors,
+)
+from engine.rows import RowMatrix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanFigures:
+    """What one plan stores and loses.
+
+    Attributes:
+        k: Number of subspaces.
+        dimensions: j_1 … j_k (the rank of an SVD).
+        parameters: Numbers stored, offsets included.
+        stored_bytes: Bytes of everything stored, labels included.
+        rate: 1 − parameters after / before.
+        relative_error: ‖A − Â‖² / ‖A‖².
+        weighted_error: Σ w·‖x − x̂‖² / Σ w·‖x‖², or None without weights.
+        bands: What rare and frequent tokens lose, or None without weights.
+        neighbours_kept: Share of nearest neighbours kept, or None when not measured.
+    """
+
+    k: int
+    dimensions: tuple[int, ...]
+    parameters: int
+    stored_bytes: int
+    rate: float
+    relative_error: float
+    weighted_error: float | None
+    bands: tuple[FrequencyBand, ...] | None
+    neighbours_kept: NeighbourOverlap | None
+
+    @property
+    def fitted_error(self) -> float:
+        """The weighted error where there are weights, else the plain one."""
+        return self.relative_error if self.weighted_error is None else self.weighted_error
+
+
+def measure_plan(
+    plan: Factorization,
+    matrix: RowMatrix,
+    use: RowUse | None,
+    neighbours_kept: NeighbourOverlap | None,
+) -> PlanFigures:
+    """Figures of one plan.
+
+    Args:
+        plan: A factorization of the matrix.
+        matrix: Shape (n, d).
+        use: How often each row is used, where that counts.
+        neighbours_kept: As measured before.
+
+    Returns:
+        Its figures.
+    """
+    weighted_error = bands = None
+    if use is not None:
+        weighted_error = plan.relative_error(matrix, use.weights)
+        row_errors = relative_row_errors(plan.squared_residuals(matrix), matrix)
+        bands = errors_by_frequency(row_errors, use.counts)
+    return PlanFigures(
+        k=plan.k,
+        dimensions=plan.dimensions,
+        parameters=plan.parameters,
+        stored_bytes=plan.stored_bytes,
+        rate=plan.rate,
+        relative_error=plan.relative_error(matrix),
+        weighted_error=weighted_error,
+        bands=bands,
+        neighbours_kept=neighbours_kept,
+    )
+
+
+def name_dimensions(dimensions: Sequence[int]) -> str:
+    """Dimensions as a person says them: "216", or "6 to 309" where they differ."""
+    least, most = min(dimensions), max(dimensions)
+    return f"{least}" if least == most else f"{least} to {most}"
+
+
+def is_closer(ours: PlanFigures, svd: PlanFigures) -> bool:
+    """Whether a plan loses less than an SVD by the error both were fitted for.
+
+    Never so where the SVD is exact.
+    """
+    return ours.fitted_error < svd.fitted_error and svd.fitted_error > EXACT_ERROR
+
+
+def compare_plans(ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str) -> str:
+    """One sentence or two that say which is closer to the table, whichever it is.
+
+    Args:
+        ours: The plan.
+        svd: The SVD of at least as many numbers; the weighted one where there are weights.
+        affine: Whether the plan's subspaces have offsets.
+        loss: What the plan was fitted by, as `engine.factorize` takes it.
+    """
+    rank, ours_lost, svd_lost = svd.dimensions[0], ours.fitted_error, svd.fitted_error
+    weighted = ours.weighted_error is not None
+    if is_plain_svd(ours.k, affine=affine, loss=loss):
+        kind = "weighted" if weighted else "truncated"
+        return f"One subspace: this is the {kind} SVD of rank {ours.dimensions[0]}."
+    if max(ours_lost, svd_lost) <= EXACT_ERROR:
+        return (
+            f"Nothing is lost here by either: one subspace of rank {rank} already holds every "
+            "row. Try a higher rate."
+        )
+    energy = "energy weighted by use" if weighted else "energy"
+    subject, verb = _subject(ours, affine=affine)
+    if not is_closer(ours, svd):
+        winner = "The weighted SVD" if weighted else "SVD"
+        return (
+            f"{winner} wins here: one subspace of rank {rank} loses {svd_lost:.2%} of the "
+            f"{energy}, {subject} {verb} {ours_lost:.2%}. {_why(ours.k, affine=affine, loss=loss)}"
+        )
+    gain = 1 - ours_lost / svd_lost
+    less = "under 1%" if gain < 0.01 else "over 99%" if gain > 0.99 else f"{gain:.0%}"
+    against = f"one of rank {rank}" + (" fitted with the same weights" if weighted else "")
+    return (
+        f"{subject[:1].upper()}{subject[1:]} {verb} {less} less than {against}: {ours_lost:.2%} of "
+        f"the {energy} against {svd_lost:.2%}, with no more parameters."
+    )
+
+
+def is_plain_svd(k: int, *, affine: bool, loss: str) -> bool:
+    """Whether a plan is what an SVD, weighted or not, finds as well."""
+    return k == 1 and not affine and loss == "squared"
+
+
+def _subject(plan: PlanFigures, *, affine: bool) -> tuple[str, str]:
+    noun = "affine subspace" if affine else "subspace"
+    if plan.k == 1:
+        return f"one {noun} of dimension {plan.dimensions[0]}", "loses"
+    one = "dimension" if min(plan.dimensions) == max(plan.dimensions) else "dimensions"
+    return f"{plan.k} {noun}s of {one} {name_dimensions(plan.dimensions)}", "lose"
+
+
+def _why(k: int, *, affine: bool, loss: str) -> str:
+    """Why the SVD may have won, and what to try."""
+    if loss != "squared":
+        return (
+            f"The fit was after another loss ({loss}), which lets far rows go; squared distance "
+            "may serve better."
+        )
+    if k == 1:
+        return "The offset costs more than it saves."
+    what = "bases and offsets" if affine else "bases"
+    return f"Their {what} cost more than they save: try a smaller k or a higher rate."

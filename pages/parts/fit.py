@@ -1,0 +1,163 @@
+"""Controls for how subspaces are fitted: the same on both pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+
+from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
+from engine.frequencies.row_use import NO_WEIGHTS
+from engine.frequencies.running_text import languages
+from pages.parts.languages import name_language
+from pages.parts.state import keep_upload
+from pages.parts.wording import literal
+
+# Controls that keep their value while another page is looked at.
+LASTING = ("weights", "language", "allocation", "loss", "affine", "power", "floor", "moves")
+
+_NONE = "None"
+_ENGLISH = "English text"
+_LANGUAGE = "Text in another language"
+_FILE = "A text file of yours"
+_LAST_TEXT = "last-text"
+_SAME, _BEST = "Same for all", "Best for each"
+_LOSSES = {
+    "squared": "Squared distance",
+    "l1": "Distance (ℓ₁)",
+    "l1.5": "Between the two (ℓ₁.₅)",
+    "huber": "Huber: far rows as in ℓ₁",
+    "cauchy": "Cauchy: far rows hardly count",
+    "geman-mcclure": "Geman–McClure: far rows stop counting",
+    "welsch": "Welsch: far rows stop counting",
+    "tukey": "Tukey: far rows do not count",
+    "truncated": "Truncated: far rows do not count",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdvancedChoice:
+    """What the folded controls say."""
+
+    loss: str
+    affine: bool
+    power: float
+    floor: float
+    moves: int
+
+
+def choose_allocation() -> str:
+    """Control for the dimensions; ``"uniform"`` or ``"optimal"``."""
+    chosen = st.segmented_control(
+        "Dimensions",
+        [_SAME, _BEST],
+        default=_SAME,
+        required=True,
+        key="allocation",
+        bind="query-params",
+        width="stretch",
+        help="Best for each: a subspace of varied rows gets more dimensions, a plain one fewer, "
+        "within the same size. It nearly always loses less.",
+    )
+    return "optimal" if chosen == _BEST else "uniform"
+
+
+def choose_weights() -> str | None:
+    """Controls for the token weights.
+
+    Returns:
+        As `engine.compression.CompressionConfig.weights` takes it; None while a file is missing.
+
+    Raises:
+        EngineError: If an upload cannot be kept.
+    """
+    kind = st.selectbox(
+        "Token weights",
+        [_NONE, _ENGLISH, _LANGUAGE, _FILE],
+        key="weights",
+        bind="query-params",
+        help="Weighted, tokens that text uses often are kept more exactly than rare ones. "
+        "None: all count alike.",
+    )
+    if kind == _NONE:
+        return NO_WEIGHTS
+    if kind == _ENGLISH:
+        return "en"
+    if kind == _LANGUAGE:
+        codes = sorted((code for code in languages() if code != "en"), key=name_language)
+        return st.selectbox(
+            "Language", codes, key="language", bind="query-params", format_func=name_language
+        )
+    return _choose_text()
+
+
+def _choose_text() -> str | None:
+    file = st.file_uploader(
+        "Text in UTF-8, plain or gzipped",
+        key="text-upload",
+        help="Such as the sentences your model will read.",
+    )
+    if file is not None:
+        st.session_state[_LAST_TEXT] = keep_upload(file)
+    path: str | None = st.session_state.get(_LAST_TEXT)
+    if file is None and path is not None:
+        st.caption(f"Still counted: {literal(Path(path).name)}")
+    return path
+
+
+def choose_advanced(*, weighted: bool) -> AdvancedChoice:
+    """Controls that most people leave alone.
+
+    Args:
+        weighted: Whether tokens are weighted, so that there is something to tune.
+    """
+    loss = st.selectbox(
+        "Loss",
+        list(_LOSSES),
+        key="loss",
+        bind="query-params",
+        format_func=lambda name: _LOSSES[name],
+        help="What a row's distance costs. All but the first give in less to rows that fit badly.",
+    )
+    affine = st.toggle(
+        "Affine subspaces",
+        key="affine",
+        bind="query-params",
+        help="Lets each subspace miss zero, for one row of numbers more.",
+    )
+    power, floor = DEFAULT_POWER, DEFAULT_FLOOR
+    if weighted:
+        power = st.slider(
+            "Weight power",
+            0.0,
+            1.0,
+            DEFAULT_POWER,
+            0.05,
+            key="power",
+            bind="query-params",
+            help="0 weighs all tokens alike, 1 by how often they occur.",
+        )
+        floor = st.slider(
+            "Weight floor",
+            0.0,
+            200.0,
+            DEFAULT_FLOOR,
+            1.0,
+            format="%d",
+            key="floor",
+            bind="query-params",
+            help="Occurrences in a million added to every token, so that rare ones still count.",
+        )
+    moves = st.slider(
+        "Merge-and-split moves",
+        0,
+        10,
+        0,
+        key="moves",
+        bind="query-params",
+        help="Tries this often to merge two subspaces and split another; kept where it helps.",
+    )
+    return AdvancedChoice(
+        loss=loss, affine=affine, power=float(power), floor=float(floor), moves=moves
+    )

@@ -1,0 +1,183 @@
+"""Controls of the Explore page: the plan to fit, and what it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from engine import EmbeddingTable, EngineError
+from engine.budget import budget_for_rate, dimension_for_rate, matching_rank, parameters
+from engine.frequencies.row_use import NO_WEIGHTS
+from engine.methods import DEFAULT_STARTS
+from engine.requests import AUTO_KS
+from pages.parts import fit
+from pages.parts.wording import literal, short_count
+
+# Controls that keep their value while another page is looked at.
+LASTING = ("k", "auto", "by", "rate", "j", "starts", "seed")
+
+_LARGEST_K = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Size:
+    """Rate or dimension, whichever is asked for; the other is None."""
+
+    rate: float | None
+    j: int | None
+
+
+def choose_plan(table: EmbeddingTable) -> dict[str, Any] | None:
+    """Controls for the plan, with what they come to written beneath.
+
+    Returns:
+        Keyword arguments of `engine.compression.CompressionConfig`; None where the size has no
+        room or something is still missing.
+    """
+    n, d = table.matrix.shape
+    with st.sidebar:
+        st.subheader("Plan")
+        k = _choose_k(n)
+        allocation = fit.choose_allocation() if k != 1 else "uniform"
+        size = _choose_size(d, auto=k == "auto")
+        comes_to = st.container()
+        try:
+            weights = fit.choose_weights()
+        except EngineError as error:
+            st.error(literal(str(error)))
+            weights = None
+        with st.expander("Advanced"):
+            advanced = fit.choose_advanced(weighted=weights != NO_WEIGHTS)
+            n_init, seed = _choose_starts()
+        plan: dict[str, Any] = {
+            "method": "svd" if k == 1 else "messi",
+            "k": k,
+            "rate": size.rate,
+            "j": size.j,
+            "allocation": allocation,
+            "affine": advanced.affine,
+            "loss": advanced.loss,
+            "weights": weights,
+            "weight_power": advanced.power,
+            "weight_floor": advanced.floor,
+            "moves": advanced.moves,
+            "seed": seed,
+            "n_init": n_init,
+        }
+        with comes_to:
+            try:
+                st.caption(_describe_size(n, d, plan))
+            except EngineError as error:
+                st.error(literal(str(error)))
+                return None
+    return None if weights is None else plan
+
+
+def _choose_k(n: int) -> int | str:
+    highest = max(2, min(_LARGEST_K, n))
+    clamp("k", highest)
+    place = st.container()
+    auto = st.toggle(
+        "Find k by itself",
+        key="auto",
+        bind="query-params",
+        help=f"Tries k = {', '.join(map(str, AUTO_KS))} for a moment each and takes the one that "
+        "loses least at this rate.",
+    )
+    k = place.slider(
+        "Subspaces k",
+        1,
+        highest,
+        min(5, n),
+        key="k",
+        bind="query-params",
+        disabled=auto,
+        help="Each row goes to the closest of k subspaces. One subspace is the usual SVD.",
+    )
+    return "auto" if auto else k
+
+
+def _choose_size(d: int, *, auto: bool) -> _Size:
+    # Of several k with one j each the largest always loses least: only a rate compares them.
+    by_rate = auto or (
+        st.segmented_control(
+            "Size by",
+            ["Rate", "Dimension"],
+            default="Rate",
+            required=True,
+            key="by",
+            bind="query-params",
+        )
+        == "Rate"
+    )
+    if not by_rate:
+        clamp("j", max(2, d))
+        j = st.slider("Dimension j", 1, max(2, d), max(1, d // 2), key="j", bind="query-params")
+        return _Size(rate=None, j=min(j, d))
+    percent = st.slider(
+        "Compression rate",
+        5,
+        95,
+        40,
+        5,
+        format="%d %%",
+        key="rate",
+        bind="query-params",
+        help="Share of the numbers removed: 40 % leaves the layer at 60 % of its size.",
+    )
+    return _Size(rate=percent / 100, j=None)
+
+
+def _choose_starts() -> tuple[int, int]:
+    n_init = st.slider(
+        "Starts",
+        1,
+        20,
+        DEFAULT_STARTS,
+        key="starts",
+        bind="query-params",
+        help="The fit finds a local optimum; of more starts the best is better. On large tables "
+        "they race on a sample first.",
+    )
+    seed = st.number_input(
+        "Seed",
+        0,
+        2**31 - 1,
+        0,
+        key="seed",
+        bind="query-params",
+        help="The same seed gives the same result.",
+    )
+    return n_init, int(seed)
+
+
+def _describe_size(n: int, d: int, plan: dict[str, Any]) -> str:
+    """What the size comes to, in numbers stored.
+
+    Raises:
+        EngineError: If there is no room for one dimension.
+    """
+    k, j, rate, affine = plan["k"], plan["j"], plan["rate"], plan["affine"]
+    begin = "At most "
+    if k == "auto":
+        stored = budget_for_rate(n, d, rate)
+    elif plan["allocation"] == "optimal":
+        stored = budget_for_rate(n, d, rate) if j is None else parameters(n, d, k, j, affine=affine)
+    else:
+        j = dimension_for_rate(n, d, k, rate, affine=affine) if j is None else j
+        begin, stored = f"j = {j}: ", parameters(n, d, k, j, affine=affine)
+    end = "."
+    if plan["allocation"] == "optimal":
+        end = "; the fit shares them out."
+    return (
+        f"{begin}{short_count(stored)} of {short_count(n * d)} numbers, "
+        f"no more than an SVD of rank {matching_rank(n, d, stored)}{end}"
+    )
+
+
+def clamp(key: str, highest: int) -> None:
+    """Bring a control's value down to what this table allows; another one may have allowed more."""
+    if st.session_state.get(key, 0) > highest:
+        st.session_state[key] = highest
