@@ -17,7 +17,7 @@ from engine.clustering.subspaces import SubspaceSet
 from engine.clustering.weighted_rows import WeightedRows
 from engine.progress import Progress, ProgressCallback
 
-_ROUND_STEPS = (2, 3, 5)  # steps of every start between two halvings of the field
+_ROUND_STEPS = (2, 2, 4)  # steps of every start between two halvings of the field
 _POLISHED = 2  # starts that go on to all rows
 _POLISH_STEPS = 3  # on all rows before the better of the two is known
 _WORTH_SAMPLING = 1.25  # times the sample: below, all rows are as good a field
