@@ -59,7 +59,9 @@ def shards_of_pattern(pattern: Path) -> list[Path]:
     """
     found = sorted(path for path in pattern.parent.glob(pattern.name) if path.is_file())
     if not found:
-        raise SourceError(f"there is no file {pattern}; check the path")
+        raise SourceError(
+            f"there is no file {str(pattern)!r}; check the path and what * stands for"
+        )
     if any(path.suffix.lower() not in SHARD_SUFFIXES for path in found):
         raise SourceError(
             f"{pattern.name}: expected shards that end in {' or '.join(SHARD_SUFFIXES)}, got "

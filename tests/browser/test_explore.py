@@ -187,7 +187,7 @@ def test_hidden_subspaces_are_left_out_of_a_selection(
     chart.locator(".legend .traces").first.click(position={"x": 8, "y": 8}, force=True)
     hidden = "chart => chart._fullData[0].visible === 'legendonly'"
     wait_until(page, lambda: chart.evaluate(hidden), what="the first subspace is hidden")
-    polygon = select(page, chart, loop_around(everything, share=0.7))
+    polygon = select(page, chart, loop_around(everything, share=0.45))
     inside, unsure = split_by_loop(chart, map_points(chart, traces=shown), polygon)
     rows = download(page)
     assert 20 < len(inside) <= len(rows) <= len(inside | unsure)

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from wordfreq import top_n_list
 
 from engine import Factorization, RunStore
-from tests.browser.driver import find_chart, open_app
+from tests.browser.driver import find_chart, open_app, settle
 from tests.browser.explorer import (
     choose,
     expect_no_traceback,
@@ -43,7 +43,10 @@ def test_best_dimensions_for_tokens_weighted_by_english(
     open_app(page, link(app_server, words, map="PCA", k=2, rate=50))
     choose(page, "Best for each")
     expect(page.get_by_text("the fit shares them out")).to_be_visible()
-    page.get_by_role("combobox", name="Token weights").click()
+    weights = page.get_by_role("combobox", name="Token weights")
+    weights.scroll_into_view_if_needed()  # a list that opens while the sidebar scrolls closes again
+    settle(page)
+    weights.click()
     page.get_by_role("option", name="English text").click()
     press_compress(page)
     run = RunStore(app_server.home / "runs").load(finish_compress(page))

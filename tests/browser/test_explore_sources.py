@@ -150,4 +150,4 @@ def test_uploads_are_read_or_refused(
 
 def test_missing_model_is_named(app_url: str, page: Page) -> None:
     open_app(page, f"{app_url}/?source=Hugging+Face+model&spec=no_one/no_such_*model*")
-    expect_alert(page, re.escape("'no_one/no_such_*model*' is no file, no folder"))
+    expect_alert(page, re.escape("there is no file 'no_one/no_such_*model*'"))

@@ -45,7 +45,7 @@ def keep_all(rows: WeightedRows, request: FitRequest, path: Path) -> list[Checkp
         REQUEST,
         replace(REQUEST, affine=True, loss="tukey"),
         replace(REQUEST, allocation="optimal"),
-        replace(REQUEST, j=[0, 1, 2, 3]),
+        replace(REQUEST, j=[0, 1, 2, 3], tolerance=1e-6),
     ],
     ids=["plain", "affine tukey", "optimal", "given"],
 )
