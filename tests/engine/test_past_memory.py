@@ -94,4 +94,4 @@ def test_anonymous_memory_is_a_few_vectors_and_blocks(tables: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's RssAnon")
 def test_the_measurement_sees_coordinates_in_memory(tables: Path) -> None:
     """The check above can fail: without a workspace the coordinates are anonymous."""
-    assert peak_mb(tables, "memory") > COORDINATES_MB * 0.9
+    assert peak_mb(tables, "memory") > 0.8 * COORDINATES_MB

@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 PATIENCE = 60.0  # seconds for what takes two or three: only a hang runs into it
-COMMAND = "from engine.cli import main; main()"
+# A shell without job control starts what runs behind it deaf to Ctrl-C, and this would inherit it.
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from engine.cli import main; main()
+"""
 
 
 def read_until(terminal: int, text: bytes) -> bytes:
