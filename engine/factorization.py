@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from engine import residuals
 from engine.clustering.search import StartReport
+from engine.coding.codes import Coding, Stored, bytes_of, decoded
 from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import ParameterError, ShapeError
-from engine.rows import RowMatrix, compute_dtype, each_block, empty_rows, read_rows
-
-_CHUNK_ROWS = 8192
+from engine.rows import RowMatrix, compute_dtype, group_by_label, row_slices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,23 +49,25 @@ class Factorization:
 
     Row i is approximated by ``coordinates[c][p] @ bases[c]``, plus ``offsets[c]`` where subspaces
     are affine; c is its label and p counts the rows of label c above it. A truncated SVD is the
-    case k = 1.
+    case k = 1. `quantize` gives one that is stored in fewer bits.
 
     Attributes:
         labels: Shape (n,), int64, each in 0 … k−1.
-        bases: k orthonormal bases, shapes (j_c, d); j_c = 0 is a point.
-        coordinates: k blocks, shapes (n_c, j_c), rows in the order of the matrix.
+        bases: k orthonormal bases, shapes (j_c, d); j_c = 0 is a point. Where coordinates are
+            coded: float16, or coded with a step for each basis vector.
+        coordinates: k blocks, shapes (n_c, j_c), rows in the order of the matrix; tensors, or all
+            coded with a step for each column.
         record: How it was made.
         offsets: k vectors (d,), each orthogonal to its basis; None when all subspaces pass
-            through zero.
+            through zero. float16 where coordinates are coded.
 
     Raises:
         ShapeError: If the parts do not fit together.
     """
 
     labels: Tensor
-    bases: tuple[Tensor, ...]
-    coordinates: tuple[Tensor, ...]
+    bases: tuple[Stored, ...]
+    coordinates: tuple[Stored, ...]
     record: FitRecord = field(repr=False)
     offsets: tuple[Tensor, ...] | None = None
 
@@ -76,9 +78,7 @@ class Factorization:
                 f"one basis and one coordinate block a subspace are needed, got "
                 f"{len(self.bases)} and {len(self.coordinates)}"
             )
-        parts = (*self.bases, *self.coordinates)
-        if any(part.ndim != 2 or part.dtype != parts[0].dtype for part in parts):
-            raise ShapeError("bases and coordinates must be matrices of one dtype")
+        _check_storage(self)
         out_of_range = self.labels.numel() and (
             int(self.labels.min()) < 0 or int(self.labels.max()) >= self.k
         )
@@ -94,14 +94,6 @@ class Factorization:
                     f"subspace {cluster}: {sizes[cluster]:,} rows need coordinates "
                     f"({sizes[cluster]}, {len(basis)}), got {tuple(block.shape)}, and a basis as "
                     f"wide as the others, got {tuple(basis.shape)}"
-                )
-        if self.offsets is not None:
-            width, dtype = self.bases[0].shape[1], self.bases[0].dtype
-            shapes = [tuple(offset.shape) for offset in self.offsets]
-            if shapes != [(width,)] * self.k or any(part.dtype != dtype for part in self.offsets):
-                raise ShapeError(
-                    f"affine subspaces need {self.k} offsets of shape ({width},) in {dtype}, got "
-                    f"{shapes}"
                 )
 
     @property
@@ -135,7 +127,21 @@ class Factorization:
         return self.offsets is not None
 
     @property
-    def _numbers(self) -> tuple[Tensor, ...]:
+    def coding(self) -> Coding | None:
+        """How coordinates and bases are coded; None when they are stored as computed."""
+        block, basis = self.coordinates[0], self.bases[0]
+        if isinstance(block, Tensor):
+            return None
+        return Coding(bits=block.bits, basis_bits=16 if isinstance(basis, Tensor) else basis.bits)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the approximated rows: float32 for coded ones."""
+        basis = self.bases[0]
+        return compute_dtype(basis) if isinstance(basis, Tensor) else torch.float32
+
+    @property
+    def _numbers(self) -> tuple[Stored, ...]:
         return (*self.coordinates, *self.bases, *(self.offsets or ()))
 
     @property
@@ -145,8 +151,8 @@ class Factorization:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of everything stored: coordinates, bases, offsets and packed labels."""
-        return sum(part.numel() * part.element_size() for part in self._numbers) + self.label_bytes
+        """Bytes of everything stored: coordinates, bases, their steps, offsets, packed labels."""
+        return sum(bytes_of(part) for part in self._numbers) + self.label_bytes
 
     @property
     def rate(self) -> float:
@@ -166,7 +172,7 @@ class Factorization:
             rows: Row numbers, shape (m,), int64, each in 0 … n−1; all rows when left out.
 
         Returns:
-            Shape (m, d) or (n, d), the dtype of the bases.
+            Shape (m, d) or (n, d), in `dtype`.
 
         Raises:
             ParameterError: If a row number is out of range.
@@ -179,37 +185,35 @@ class Factorization:
                 raise ParameterError(f"row numbers must be in 0 … {len(labels) - 1}")
             places = self._places()[rows]
             labels = labels[rows]
-        result = torch.empty(len(labels), self.shape[1], dtype=self.bases[0].dtype)
+        result = torch.empty(len(labels), self.shape[1], dtype=self.dtype)
         for cluster, block in enumerate(self.coordinates):
             members = (labels == cluster).nonzero().squeeze(1)
-            own = block if places is None else block[places[members]]
+            own = decoded(block, None if places is None else places[members])
             result[members] = self._approximate(own, cluster)
         return result
 
     def _approximate(self, coordinates: Tensor, cluster: int) -> Tensor:
-        basis = self.bases[cluster]
+        basis = decoded(self.bases[cluster])
         if self.offsets is None:
             return coordinates @ basis
-        return torch.addmm(self.offsets[cluster], coordinates, basis)
+        return torch.addmm(decoded(self.offsets[cluster]), coordinates, basis)
 
     def blocks(self, block_rows: int | None = None) -> Iterator[tuple[slice, Tensor]]:
         """All rows in order, approximated, a bounded block at a time.
 
         Args:
-            block_rows: Most rows in a block, at least 1; 8,192 when left out.
+            block_rows: Most rows in a block, at least 1; as `engine.rows` has it when left out.
 
         Yields:
             The slice of rows, and their approximation, shape (m, d).
         """
-        block_rows = block_rows or _CHUNK_ROWS
         read = [0] * self.k  # coordinates lie in the order of the rows: each block is read on
-        for start in range(0, len(self.labels), block_rows):
-            rows = slice(start, min(start + block_rows, len(self.labels)))
-            order, counts = _group_by_label(self.labels[rows], self.k)
+        for rows in row_slices(len(self.labels), block_rows):
+            order, counts = group_by_label(self.labels[rows], self.k)
             pieces: list[Tensor] = []
             for cluster, count in enumerate(counts):
-                own = self.coordinates[cluster][read[cluster] : read[cluster] + count]
-                pieces.append(self._approximate(own, cluster))
+                own = slice(read[cluster], read[cluster] + count)
+                pieces.append(self._approximate(decoded(self.coordinates[cluster], own), cluster))
                 read[cluster] += count
             grouped = torch.cat(pieces)
             yield rows, torch.empty_like(grouped).index_copy_(0, order, grouped)
@@ -226,15 +230,7 @@ class Factorization:
         Raises:
             ShapeError: If the matrix has another shape.
         """
-        if tuple(matrix.shape) != self.shape:
-            raise ShapeError(
-                f"this factorization is of a matrix {self.shape}, got {tuple(matrix.shape)}"
-            )
-        residuals = torch.empty(len(matrix), dtype=torch.float64)
-        for rows, approximation in self.blocks():
-            difference = read_rows(matrix, rows) - approximation
-            residuals[rows] = difference.square_().sum(dim=1).double()
-        return residuals
+        return residuals.squared_residuals(self, matrix)
 
     def relative_error(self, matrix: RowMatrix, weights: Tensor | None = None) -> float:
         """‖A − Â‖² / ‖A‖², rows weighted when weights are given.
@@ -249,16 +245,26 @@ class Factorization:
         Raises:
             ShapeError: If a shape differs.
         """
-        residuals = self.squared_residuals(matrix)
-        norms = torch.empty_like(residuals)
-        for rows, part in each_block(matrix, _CHUNK_ROWS):
-            norms[rows] = part.double().square().sum(dim=1)
-        if weights is not None:
-            if weights.shape != residuals.shape:
-                raise ShapeError(f"{len(residuals):,} rows need as many weights")
-            residuals, norms = residuals * weights, norms * weights
-        total = float(norms.sum())
-        return float(residuals.sum()) / total if total > 0 else 0.0
+        return residuals.energy_lost(self.squared_residuals(matrix), matrix, weights)
+
+    def quantize(
+        self, *, bits: int, basis_bits: int = 16, workspace: Path | None = None
+    ) -> Factorization:
+        """The same subspaces stored in fewer bits. See `engine.quantizing`.
+
+        Args:
+            bits: Of a coordinate: 8 or 4.
+            basis_bits: Of a number of a basis: 16 or 8.
+            workspace: A folder on a disk with room for the coordinates, as `engine.factorize`
+                takes it.
+
+        Raises:
+            ParameterError: If it is quantised already, or the bits are others.
+            OSError: If the disk of the workspace is full.
+        """
+        from engine.quantizing import quantize
+
+        return quantize(self, Coding(bits=bits, basis_bits=basis_bits), workspace)
 
     def save(self, path: str | Path) -> None:
         """Write to a folder: tensors as safetensors, the record as JSON. See `engine.storage`."""
@@ -285,57 +291,41 @@ class Factorization:
         return places
 
 
-def project_rows(
-    matrix: RowMatrix,
-    labels: Tensor,
-    bases: tuple[Tensor, ...],
-    record: FitRecord,
-    *,
-    offsets: tuple[Tensor, ...] | None = None,
-    workspace: Path | None = None,
-) -> Factorization:
-    """Coordinates of every row in its own subspace.
-
-    Args:
-        matrix: Shape (n, d).
-        labels: Shape (n,), int64.
-        bases: Orthonormal bases, shapes (j_c, d).
-        record: How it was made.
-        offsets: One a subspace, shape (d,), orthogonal to its basis; so the coordinates of a row
-            are its products with the basis, offset or not.
-        workspace: A folder on a disk with room for the coordinates: they are then kept in a file
-            there that has no name and is gone with them, not in memory.
-
-    Returns:
-        The factorization.
+def _check_storage(plan: Factorization) -> None:
+    """Bases, coordinates and offsets are stored in one of the ways there are.
 
     Raises:
-        OSError: If the disk of the workspace is full.
-
-    Cost: 2·n·j·d flops, one pass over the rows; extra memory O(chunk·d) beside the result.
+        ShapeError: If they are not.
     """
-    sizes = labels.bincount(minlength=len(bases)).tolist()
-    dtype = compute_dtype(matrix)
-    coordinates = tuple(
-        empty_rows(size, len(basis), dtype, workspace)
-        for size, basis in zip(sizes, bases, strict=True)
-    )
-    written = [0] * len(bases)
-    for rows, part in each_block(matrix, _CHUNK_ROWS):
-        order, counts = _group_by_label(labels[rows], len(bases))
-        for cluster, own in enumerate(part[order].split(counts)):
-            place = slice(written[cluster], written[cluster] + len(own))
-            torch.mm(own, bases[cluster].T, out=coordinates[cluster][place])
-            written[cluster] = place.stop
-    return Factorization(
-        labels=labels,
-        bases=tuple(basis.clone() for basis in bases),  # not views of whole frames
-        coordinates=coordinates,
-        record=record,
-        offsets=None if offsets is None else tuple(offset.clone() for offset in offsets),
-    )
+    coding = plan.coding
+    basis = block = f"a matrix of {plan.dtype}"
+    if coding is not None:
+        basis = (
+            f"a matrix of {torch.float16}" if coding.basis_bits == 16 else "8 bits, a step a row"
+        )
+        block = f"{coding.bits} bits, a step a column"
+    bases, blocks = ({_storage(part) for part in own} for own in (plan.bases, plan.coordinates))
+    if (bases, blocks) != ({basis}, {block}):
+        raise ShapeError(
+            "bases and coordinates must be matrices of one dtype, float32 or float64, or coded as "
+            f"Factorization.quantize does; got bases: {', '.join(sorted(bases))}; coordinates: "
+            f"{', '.join(sorted(blocks))}"
+        )
+    if plan.offsets is not None:
+        width, dtype = plan.shape[1], plan.dtype if coding is None else torch.float16
+        shapes = [tuple(offset.shape) for offset in plan.offsets]
+        if shapes != [(width,)] * plan.k or any(part.dtype != dtype for part in plan.offsets):
+            raise ShapeError(
+                f"affine subspaces need {plan.k} offsets of shape ({width},) in {dtype}, got "
+                f"{shapes}"
+            )
 
 
-def _group_by_label(labels: Tensor, k: int) -> tuple[Tensor, list[int]]:
-    """Row numbers label by label, each label's in order, and how many each label has."""
-    return labels.argsort(stable=True), labels.bincount(minlength=k).tolist()
+def _storage(part: Stored) -> str:
+    if isinstance(part, Tensor):
+        shape = "a matrix" if part.ndim == 2 else f"a {part.ndim}-dimensional tensor"
+        return f"{shape} of {part.dtype}"
+    if part.group == 1 and len(part.steps) == 1:
+        return f"{part.bits} bits, a step a column"
+    whole = part.group == part.columns and len(part.steps) == len(part)
+    return f"{part.bits} bits, a step a {'row' if whole else f'group of {part.group}'}"

@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from engine.clustering.weighted_rows import WeightedRows
+from engine.coding.codes import Coding
 from engine.errors import EngineError, ParameterError, ShapeError
-from engine.factorization import Factorization, FitRecord, project_rows
+from engine.factorization import Factorization, FitRecord
 from engine.fitting import Fit, fit_rows
 from engine.progress import ProgressCallback, ignore_progress
+from engine.projection import project_rows
 from engine.provenance import fingerprint_matrix, installed_versions
+from engine.quantizing import quantize
 from engine.requests import DEFAULT_STARTS, FitRequest
 from engine.rows import RowMatrix, ShardedRows
 from engine.table import check_finite
@@ -65,6 +68,8 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
     moves: int = 0,
     max_iterations: int = 50,
     tolerance: float = 1e-4,
+    bits: int | None = None,
+    basis_bits: int = 16,
     fitter: Fitter = fit_alone,
     workspace: Path | None = None,
     progress: ProgressCallback = ignore_progress,
@@ -99,6 +104,9 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
         moves: How many times to merge two subspaces and split another, kept where it pays.
         max_iterations: EM step limit of a start.
         tolerance: A start is settled when a step lowers its cost by no more than this share.
+        bits: 8 or 4: store coordinates in so many bits instead of 32 (`Factorization.quantize`);
+            the size j or the rate asks for is counted in numbers all the same.
+        basis_bits: With ``bits``: 16 or 8 for each number of a basis.
         fitter: Who fits: this process, or several (`engine.cli.ranks`).
         workspace: A folder with room for the coordinates, n·j numbers: they are then kept in a
             file there that has no name and is gone with them, not in memory.
@@ -116,6 +124,7 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
 
     Source: Maalouf, Lang, Rus, Feldman, *Deep Learning Meets Projective Clustering*, ICLR 2021.
     """
+    coding = Coding.asked(bits, basis_bits)
     points = _check_matrix(matrix)
     request = FitRequest(
         method=method,
@@ -138,7 +147,15 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
         labels=None if labels is None else _check_labels(labels, len(points)),
         request=request,
     )
-    return _record(task, fitter(task, progress), workspace)
+    fit = fitter(task, progress)
+    try:
+        found = _record(task, fit, workspace)
+        return found if coding is None else quantize(found, coding, workspace)
+    except OSError as error:
+        raise EngineError(
+            f"the coordinates could not be kept in {workspace}: {error.strerror or error}; free "
+            "some space there or raise the rate"
+        ) from error
 
 
 def _record(task: FitTask, fit: Fit, workspace: Path | None) -> Factorization:
@@ -160,20 +177,14 @@ def _record(task: FitTask, fit: Fit, workspace: Path | None) -> Factorization:
     )
     subspaces = fit.result.subspaces
     offsets = None if subspaces.offsets is None else tuple(subspaces.offsets)
-    try:
-        return project_rows(
-            task.points,
-            fit.result.labels,
-            subspaces.bases,
-            record,
-            offsets=offsets,
-            workspace=workspace,
-        )
-    except OSError as error:
-        raise EngineError(
-            f"the coordinates could not be kept in {workspace}: {error.strerror or error}; free "
-            "some space there or raise the rate"
-        ) from error
+    return project_rows(
+        task.points,
+        fit.result.labels,
+        subspaces.bases,
+        record,
+        offsets=offsets,
+        workspace=workspace,
+    )
 
 
 def _check_matrix(matrix: RowMatrix) -> RowMatrix:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from engine.errors import ShapeError
 
+BLOCK_ROWS = 8192  # read at once, where nobody asks for less
 HALVES = (torch.float16, torch.bfloat16)  # stored so to save space; nothing is computed in them
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0  # Python's mmap has no name for it
 
@@ -148,7 +149,19 @@ def read_rows(matrix: RowMatrix, rows: slice | Tensor) -> Tensor:
     return matrix[rows].to(compute_dtype(matrix))
 
 
-def each_block(matrix: RowMatrix, block_rows: int) -> Iterator[tuple[slice, Tensor]]:
+def row_slices(n: int, block_rows: int | None = None) -> Iterator[slice]:
+    """Slices that cut n rows into blocks, in order.
+
+    Args:
+        n: Number of rows.
+        block_rows: Most rows in a block, at least 1; `BLOCK_ROWS` when left out.
+    """
+    block_rows = block_rows or BLOCK_ROWS
+    for start in range(0, n, block_rows):
+        yield slice(start, min(start + block_rows, n))
+
+
+def each_block(matrix: RowMatrix, block_rows: int | None = None) -> Iterator[tuple[slice, Tensor]]:
     """All rows in order, some at a time.
 
     Write what comes of a block into a tensor made before the first: small results kept in a list,
@@ -156,14 +169,18 @@ def each_block(matrix: RowMatrix, block_rows: int) -> Iterator[tuple[slice, Tens
 
     Args:
         matrix: Shape (n, d), float.
-        block_rows: Most rows in a block, at least 1.
+        block_rows: Most rows in a block, at least 1; `BLOCK_ROWS` when left out.
 
     Yields:
         The slice of rows, and those rows as `read_rows` gives them.
     """
-    for start in range(0, len(matrix), block_rows):
-        rows = slice(start, min(start + block_rows, len(matrix)))
+    for rows in row_slices(len(matrix), block_rows):
         yield rows, read_rows(matrix, rows)
+
+
+def group_by_label(labels: Tensor, k: int) -> tuple[Tensor, list[int]]:
+    """Row numbers label by label, each label's in order, and how many each of k labels has."""
+    return labels.argsort(stable=True), labels.bincount(minlength=k).tolist()
 
 
 def row_range(n: int, rank: int, size: int) -> slice:
@@ -205,7 +222,7 @@ def empty_rows(n: int, d: int, dtype: torch.dtype, workspace: Path | None = None
     Args:
         n: Rows.
         d: Columns.
-        dtype: float32 or float64.
+        dtype: float32, float64 or uint8.
         workspace: A folder: the rows then lie in a mapped file in it, which the system may write
             out at any time. The file has no name, so that even a killed process leaves none.
 
@@ -220,9 +237,9 @@ def empty_rows(n: int, d: int, dtype: torch.dtype, workspace: Path | None = None
     with tempfile.TemporaryFile(dir=workspace) as file:
         if hasattr(os, "posix_fallocate"):  # a disk that fills up later kills the process
             os.posix_fallocate(file.fileno(), 0, n * d * dtype.itemsize)
-        numbers = np.float64 if dtype == torch.float64 else np.float32
+        numbers = {torch.float64: np.float64, torch.float32: np.float32, torch.uint8: np.uint8}
         # The mapping keeps the file alive after it is closed.
-        return torch.from_numpy(np.memmap(file, dtype=numbers, mode="w+", shape=(n, d)))
+        return torch.from_numpy(np.memmap(file, dtype=numbers[dtype], mode="w+", shape=(n, d)))
 
 
 def map_rows(path: Path, *, dtype: torch.dtype, offset: int, shape: tuple[int, int]) -> Tensor:

@@ -2,7 +2,8 @@
 
 Tensors: ``coordinates.C`` (n_c, j_c) and ``basis.C`` (j_c, d) for C = 0 … k−1, ``offset.C`` (d,)
 where subspaces are affine, and for k > 1 ``labels``, packed at ⌈log2 k⌉ bits
-(`engine.coding.packing`). Their bytes are the factorization's `stored_bytes`.
+(`engine.coding.packing`). What is coded is there as its codes, with ``.steps`` beside it
+(`engine.coding.codes`). Their bytes are the factorization's `stored_bytes`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.clustering.search import StartReport
+from engine.coding.codes import CodedMatrix, Coding, Stored
 from engine.coding.packing import bits_for, pack_integers, unpack_integers
-from engine.errors import EngineError, FormatError, ShapeError
+from engine.errors import EngineError, FormatError, ParameterError, ShapeError
 from engine.factorization import Factorization, FitRecord
 from engine.folders import write_file
 
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
 TENSOR_FILE = "factorization.safetensors"
 RECORD_FILE = "factorization.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_PLAIN_SCHEMA = 1  # of what is not coded: older versions read that as well
 
 
 def save_factorization(factorization: Factorization, folder: Path) -> None:
@@ -41,17 +44,20 @@ def save_factorization(factorization: Factorization, folder: Path) -> None:
     Raises:
         EngineError: If the disk refuses.
     """
+    coding = factorization.coding
     header = {
-        "schema": SCHEMA_VERSION,
+        "schema": _PLAIN_SCHEMA if coding is None else SCHEMA_VERSION,
         "rows": factorization.shape[0],
         "columns": factorization.shape[1],
         "dimensions": list(factorization.dimensions),
         "record": asdict(factorization.record),
     }
-    tensors = {f"basis.{c}": basis.contiguous() for c, basis in enumerate(factorization.bases)}
-    tensors |= {
-        f"coordinates.{c}": block.contiguous() for c, block in enumerate(factorization.coordinates)
-    }
+    if coding is not None:
+        header["coding"] = asdict(coding)
+    tensors: dict[str, Tensor] = {}
+    for name, parts in (("basis", factorization.bases), ("coordinates", factorization.coordinates)):
+        for c, part in enumerate(parts):
+            tensors |= _tensors_of(f"{name}.{c}", part)
     if factorization.offsets is not None:
         tensors |= {f"offset.{c}": offset for c, offset in enumerate(factorization.offsets)}
     if factorization.k > 1:
@@ -65,6 +71,12 @@ def save_factorization(factorization: Factorization, folder: Path) -> None:
             f"could not write the factorization to {folder}: {error}; "
             "free some space or choose a folder you may write to"
         ) from error
+
+
+def _tensors_of(name: str, part: Stored) -> dict[str, Tensor]:
+    if isinstance(part, CodedMatrix):
+        return {name: part.codes.contiguous(), f"{name}.steps": part.steps.contiguous()}
+    return {name: part.contiguous()}
 
 
 def load_factorization(folder: Path) -> Factorization:
@@ -81,18 +93,20 @@ def load_factorization(folder: Path) -> Factorization:
     try:
         dimensions = cast("list[int]", header["dimensions"])
         k, affine = len(dimensions), "offset.0" in tensors
+        coding = _coding(header)
         factorization = Factorization(
             labels=_labels(tensors, cast("int", header["rows"]), k),
-            bases=tuple(tensors[f"basis.{c}"] for c in range(k)),
-            coordinates=tuple(tensors[f"coordinates.{c}"] for c in range(k)),
+            bases=tuple(_basis(tensors, c, coding) for c in range(k)),
+            coordinates=tuple(_coordinates(tensors, c, coding) for c in range(k)),
             record=_record(cast("Mapping[str, object]", header["record"])),
             offsets=tuple(tensors[f"offset.{c}"] for c in range(k)) if affine else None,
         )
     except KeyError as error:
         raise FormatError(f"{folder} is damaged: {error} is missing") from error
-    except (TypeError, ShapeError) as error:
+    except (TypeError, ParameterError, ShapeError) as error:
         raise FormatError(f"{folder} is damaged: {error}") from error
-    declared = (dimensions, header["rows"], header["columns"], (2 + affine) * k + (k > 1))
+    coded = 0 if coding is None else 1 + (coding.basis_bits < 16)  # steps beside the codes
+    declared = (dimensions, header["rows"], header["columns"], (2 + coded + affine) * k + (k > 1))
     if declared != (list(factorization.dimensions), *factorization.shape, len(tensors)):
         raise FormatError(f"{folder} is damaged: {RECORD_FILE} and {TENSOR_FILE} disagree")
     return factorization
@@ -113,11 +127,13 @@ def _read_header(folder: Path) -> dict[str, object]:
     if not isinstance(header, dict) or "schema" not in header:
         raise FormatError(f"{path} is not a factorization of ours")
     header = cast("dict[str, object]", header)
-    if header["schema"] != SCHEMA_VERSION:
+    if header["schema"] not in (_PLAIN_SCHEMA, SCHEMA_VERSION):
         raise FormatError(
-            f"{path} has schema {header['schema']}, this version reads {SCHEMA_VERSION}; "
+            f"{path} has schema {header['schema']}, this version reads up to {SCHEMA_VERSION}; "
             "update subspace-atlas"
         )
+    if header["schema"] != _PLAIN_SCHEMA:
+        expected.add("coding")
     if set(header) != expected:
         raise FormatError(f"{path} should hold {sorted(expected)}, it holds {sorted(header)}")
     return header
@@ -127,6 +143,34 @@ def _labels(tensors: Mapping[str, Tensor], rows: int, k: int) -> Tensor:
     if k == 1:
         return torch.zeros(len(tensors["coordinates.0"]), dtype=torch.int64)
     return unpack_integers(tensors["labels"], bits_for(k), rows)
+
+
+def _coding(header: Mapping[str, object]) -> Coding | None:
+    if "coding" not in header:
+        return None
+    return Coding(**cast("dict[str, int]", header["coding"]))
+
+
+def _basis(tensors: Mapping[str, Tensor], cluster: int, coding: Coding | None) -> Stored:
+    codes = tensors[f"basis.{cluster}"]
+    if coding is None or coding.basis_bits == 16:
+        return codes
+    columns = codes.shape[-1]  # of 8 bits, a byte each
+    return CodedMatrix(
+        codes=codes,
+        steps=tensors[f"basis.{cluster}.steps"],
+        bits=coding.basis_bits,
+        columns=columns,
+        group=columns,
+    )
+
+
+def _coordinates(tensors: Mapping[str, Tensor], cluster: int, coding: Coding | None) -> Stored:
+    codes = tensors[f"coordinates.{cluster}"]
+    if coding is None:
+        return codes
+    steps = tensors[f"coordinates.{cluster}.steps"]
+    return CodedMatrix(codes=codes, steps=steps, bits=coding.bits, columns=steps.shape[-1], group=1)
 
 
 def _record(values: Mapping[str, object]) -> FitRecord:

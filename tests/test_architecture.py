@@ -26,11 +26,11 @@ SCREEN = [REPOSITORY / "app.py", *sorted((REPOSITORY / "pages").rglob("*.py"))]
 # no two rooms each other. A new room needs a place here.
 FLOORS = (
     {"errors", "folders", "journal", "paths", "progress"},
-    {"provenance", "rows"},
+    {"provenance", "residuals", "rows"},
     {"table"},
     {"coding", "frequencies", "sources"},
     {"clustering"},
-    {"factorization"},
+    {"factorization", "projection"},
     {
         "budget",
         "checkpoint",
@@ -49,8 +49,9 @@ FLOORS = (
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-# The file format of the one result: one room with it, in two files to keep each readable.
-PART_OF = {"storage": "factorization"}
+# Methods of the one result, in files of their own to keep each readable: its file format, and what
+# stores it in fewer bits.
+PART_OF = {"quantizing": "factorization", "storage": "factorization"}
 
 HEAVY = ("torch", "transformers", "umap", "sklearn", "numba", "scipy", "streamlit", "plotly")
 UNSAFE_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}

@@ -26,9 +26,10 @@ from engine.clustering.em import EMPlan, em_steps
 from engine.clustering.group import ALONE, Group
 from engine.clustering.job import is_job
 from engine.clustering.weighted_rows import WeightedRows
-from engine.factorization import FitRecord, project_rows
+from engine.factorization import FitRecord
 from engine.fitting import fit_rows
 from engine.progress import Progress
+from engine.projection import project_rows
 from engine.requests import FitRequest
 from engine.rows import RowMatrix, cut_rows, row_range
 from engine.sources import load_table

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine import factorization as module
+from engine import rows as module
 from engine.errors import ParameterError, ShapeError
-from engine.factorization import Factorization, FitRecord, project_rows
+from engine.factorization import Factorization, FitRecord
+from engine.projection import project_rows
 from tests.engine.problems import Problem, problems
 
 RECORD = FitRecord(method="messi", config={}, source="none", versions={})
@@ -97,7 +98,7 @@ def test_chunked_is_whole(problem: Problem) -> None:
     whole = factorized(problem)
     residuals = whole.squared_residuals(problem.points)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_CHUNK_ROWS", 7)
+        patch.setattr(module, "BLOCK_ROWS", 7)
         chunked = factorized(problem)
         chunked_residuals = chunked.squared_residuals(problem.points)
         blocks = list(chunked.blocks())

@@ -10,7 +10,7 @@ from torch import Tensor
 import engine
 from engine import measures
 from engine.errors import Cancelled, ParameterError, ShapeError
-from engine.factorization import Factorization, FitRecord, project_rows
+from engine.factorization import Factorization, FitRecord
 from engine.measures import (
     nearest_neighbours,
     neighbour_overlap,
@@ -20,6 +20,7 @@ from engine.measures import (
     summarise_subspaces,
 )
 from engine.progress import Progress
+from engine.projection import project_rows
 from engine.rows import ShardedRows
 from tests.engine.tables import gaussian
 

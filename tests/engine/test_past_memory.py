@@ -17,7 +17,8 @@ SCRIPT = """
 import sys, threading
 from pathlib import Path
 import torch
-from engine.factorization import Factorization, FitRecord, project_rows
+from engine.factorization import Factorization, FitRecord
+from engine.projection import project_rows
 from engine.measures import nearest_neighbours, summarise_subspaces
 from engine.sources import load_table
 
