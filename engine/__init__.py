@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from engine.network.registration import register_layer
+
 if TYPE_CHECKING:
     from engine.errors import (
         Cancelled as Cancelled,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from engine.layout import pca_layout as pca_layout
     from engine.layout import umap_layout as umap_layout
     from engine.methods import factorize as factorize
+    from engine.network.embedding import SubspaceEmbedding as SubspaceEmbedding
+    from engine.network.replacement import replace_embedding as replace_embedding
     from engine.runs import RunStore as RunStore
     from engine.sources import load_table as load_table
     from engine.sweep import run_sweep as run_sweep
@@ -35,9 +39,11 @@ _HOMES = {
     "Factorization": "engine.factorization",
     "ProjectiveClustering": "engine.estimator",
     "RunStore": "engine.runs",
+    "SubspaceEmbedding": "engine.network.embedding",
     "factorize": "engine.methods",
     "load_table": "engine.sources",
     "pca_layout": "engine.layout",
+    "replace_embedding": "engine.network.replacement",
     "run_sweep": "engine.sweep",
     "table_token_counts": "engine.frequencies",
     "token_counts": "engine.frequencies",
@@ -47,6 +53,8 @@ _HOMES = {
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 __version__ = "0.1.0"
+
+register_layer()
 
 
 def __getattr__(name: str) -> object:

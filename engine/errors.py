@@ -22,6 +22,10 @@ class SourceError(EngineError, ValueError):
     """An embedding table could not be read from where the user pointed."""
 
 
+class ModelError(EngineError, ValueError):
+    """A model is built in a way that its embedding cannot be replaced as asked."""
+
+
 class FormatError(EngineError, ValueError):
     """A file of our own is damaged, incomplete or from a newer version."""
 

@@ -39,6 +39,7 @@ FLOORS = (
         "layout",
         "measures",
         "methods",
+        "network",
         "requests",
         "resuming",
         "trials",

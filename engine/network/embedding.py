@@ -1,0 +1,319 @@
+"""k small layers in place of one embedding: `SubspaceEmbedding`."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from engine.coding.codes import CodedMatrix, unpack_levels
+from engine.coding.packing import bits_for, pack_integers, unpack_integers
+from engine.errors import ShapeError
+from engine.factorization import Factorization
+from engine.network.shape import LayerShape
+
+_CHUNK_ROWS = 8192  # of coded coordinates, decoded together where all rows are needed
+
+
+class SubspaceEmbedding(nn.Module):
+    """An embedding layer held as k subspaces: a drop-in for `torch.nn.Embedding`.
+
+    Token i of subspace c is ``coordinates_c[place] @ bases_c (+ offsets_c)``: k small layers side
+    by side, recombined by one layer that holds all bases (the paper's step 4; a token uses one of
+    them). The rows lie subspace by subspace, so a batch is looked up subspace by subspace, each
+    distinct token once.
+
+    Parameters and buffers, also their keys in a file:
+
+    - ``weight``: all coordinates flat, subspace by subspace, Σ n_c·j_c. One axis on purpose: a
+      loader that does not know this layer stops at the shape, instead of leaving it random.
+    - ``bases``: shape (Σ j_c, d).
+    - ``offsets``: shape (k, d), where subspaces are affine.
+    - ``labels``: each row's subspace, packed at ⌈log2 k⌉ bits; absent for k = 1.
+    - With quantised factors, ``weight`` is uint8 (`engine.coding.codes`), ``steps`` has shape
+      (Σ j_c,), ``bases`` holds int16 (the bits of float16) or uint8 with ``basis_steps``, and
+      nothing but the steps is a float: a change of dtype leaves the codes alone. They are not
+      trained.
+
+    In memory there are also ``positions``, 4 bytes a row: where each row lies.
+
+    Attributes:
+        shape: Sizes of the layers.
+        num_embeddings: n.
+        embedding_dim: d.
+        padding_idx: A row that gets no gradient, as in `torch.nn.Embedding`.
+        scale: What the looked-up rows are multiplied with. A number is applied as it is, a tensor
+            after it was rounded to the layer's dtype: model families differ in that.
+
+    Source: Maalouf, Lang, Rus, Feldman, *Deep Learning Meets Projective Clustering*, ICLR 2021.
+    """
+
+    weight: Tensor
+    bases: Tensor
+    offsets: Tensor | None
+    labels: Tensor | None
+    steps: Tensor | None
+    basis_steps: Tensor | None
+    positions: Tensor
+
+    def __init__(
+        self,
+        factorization: Factorization,
+        *,
+        padding_idx: int | None = None,
+        scale: float | Tensor | None = None,
+    ) -> None:
+        """Make the layer of a factorization; its numbers are copied.
+
+        Args:
+            factorization: Of the layer's weight, quantised or not.
+            padding_idx: A row that gets no gradient, 0 … n−1, or counted from the end.
+            scale: See the class.
+
+        Raises:
+            ShapeError: If ``padding_idx`` is no row.
+        """
+        super().__init__()
+        self._declare(LayerShape.of(factorization), padding_idx, scale)
+        with torch.no_grad():
+            for name, value in _stored(factorization).items():
+                trained = isinstance(getattr(self, name), nn.Parameter)
+                setattr(self, name, nn.Parameter(value) if trained else value)
+        self.refresh_positions()
+
+    @classmethod
+    def empty(
+        cls,
+        shape: LayerShape,
+        *,
+        padding_idx: int | None = None,
+        scale: float | Tensor | None = None,
+    ) -> SubspaceEmbedding:
+        """A layer of these sizes with undefined numbers, for a file to fill.
+
+        Call `refresh_positions` once its labels are there.
+
+        Raises:
+            ShapeError: If ``padding_idx`` is no row.
+        """
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer._declare(shape, padding_idx, scale)
+        return layer
+
+    def _declare(
+        self, shape: LayerShape, padding_idx: int | None, scale: float | Tensor | None
+    ) -> None:
+        n, d, total = shape.rows, shape.columns, sum(shape.dimensions)
+        if padding_idx is not None and not -n <= padding_idx < n:
+            raise ShapeError(f"padding_idx must name one of {n:,} rows, got {padding_idx}")
+        self.shape, self.num_embeddings, self.embedding_dim = shape, n, d
+        self.padding_idx = None if padding_idx is None else padding_idx % n
+        self.scale = scale
+        self._starts = shape.starts
+        length, coding = sum(shape.block_lengths), shape.coding
+        numbers: dict[str, Tensor | None] = {"steps": None, "basis_steps": None, "offsets": None}
+        if coding is None:
+            self.weight = nn.Parameter(torch.empty(length))
+            self.bases = nn.Parameter(torch.empty(total, d))
+            offsets = torch.empty(shape.k, d) if shape.affine else None
+            self.register_parameter("offsets", None if offsets is None else nn.Parameter(offsets))
+            del numbers["offsets"]
+        else:
+            wide = coding.basis_bits == 16
+            numbers["weight"] = torch.empty(length, dtype=torch.uint8)
+            numbers["bases"] = torch.empty(total, d, dtype=torch.int16 if wide else torch.uint8)
+            numbers["steps"] = torch.empty(total)
+            numbers["basis_steps"] = None if wide else torch.empty(total)
+            if shape.affine:
+                numbers["offsets"] = torch.empty(shape.k, d, dtype=torch.int16)
+        packed = torch.empty(shape.label_bytes, dtype=torch.uint8) if shape.k > 1 else None
+        for name, value in {**numbers, "labels": packed}.items():
+            self.register_buffer(name, value)
+        positions = torch.empty(n, dtype=torch.int32)
+        self.register_buffer("positions", positions, persistent=False)
+
+    def refresh_positions(self) -> None:
+        """Work out where each row lies from the labels; needed after they were changed by hand."""
+        device = self.weight.device
+        if device.type == "meta":
+            return
+        order = torch.arange(self.num_embeddings, dtype=torch.int32)
+        if self.labels is not None:
+            bits = bits_for(self.shape.k)
+            by_label = unpack_integers(self.labels, bits, self.num_embeddings).argsort(stable=True)
+            order = torch.empty_like(order).index_copy_(0, by_label, order)
+        self.positions = order.to(device)
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - torch's
+        super()._load_from_state_dict(*args, **options)
+        self.refresh_positions()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype of what comes out."""
+        return self.bases.dtype if self.steps is None else self.steps.dtype
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Look tokens up.
+
+        Args:
+            input_ids: Row numbers, any shape, int64 or int32, each in 0 … n−1.
+
+        Returns:
+            Shape (…, d) for ids of shape (…), in the layer's dtype.
+
+        Raises:
+            IndexError: If a row number is out of range.
+
+        Cost: Σ 2·m_c·j_c·d flops for m_c distinct tokens of subspace c.
+        """
+        return scale_rows(self.look_up(input_ids, self.padding_idx), self.scale)
+
+    def look_up(self, input_ids: Tensor, padding_idx: int | None = None) -> Tensor:
+        """As `forward`, but without the scale, and with a padding row of choice."""
+        places = self.positions.index_select(0, input_ids.reshape(-1))
+        distinct, inverse = torch.unique(places, return_inverse=True)
+        with _without_autocast(self.weight.device.type):
+            rows = self._rows(distinct)
+        if padding_idx is not None and rows.requires_grad:
+            padded = (distinct == self.positions[padding_idx]).unsqueeze(1)
+            rows = torch.where(padded, rows.detach(), rows)
+        return rows.index_select(0, inverse).view(*input_ids.shape, self.embedding_dim)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Products with every row, hidden·Âᵀ, through the factors: the head tied to this layer.
+
+        Args:
+            hidden: Shape (…, d).
+
+        Returns:
+            Shape (…, n).
+
+        Cost: 2·m·(d·Σ j_c + Σ n_c·j_c) flops for m vectors.
+        """
+        pieces: list[Tensor] = []
+        for cluster, block in enumerate(self._blocks()):
+            inner = linear(hidden, self._basis(cluster))
+            offset = self._offset(cluster)
+            shift = None if offset is None else linear(hidden, offset.unsqueeze(0))
+            for rows in block.split(max(1, len(block)) if self.steps is None else _CHUNK_ROWS):
+                products = linear(inner, self._coordinates(rows, cluster))
+                pieces.append(products if shift is None else products + shift)
+        grouped = torch.cat(pieces, dim=-1)
+        return grouped if self.labels is None else grouped.index_select(-1, self.positions)
+
+    def to_dense(self) -> Tensor:
+        """All rows, without the scale: shape (n, d), the layer's dtype, no gradient."""
+        with torch.no_grad():
+            ids = torch.arange(self.num_embeddings, device=self.weight.device)
+            return torch.cat([self.look_up(part) for part in ids.split(_CHUNK_ROWS)])
+
+    def _rows(self, places: Tensor) -> Tensor:
+        """Rows at these places, sorted and distinct, so that each subspace's lie together."""
+        starts, blocks = self._starts, self._blocks()
+        compiling = torch.compiler.is_compiling()
+        if compiling:  # there shapes may depend on data, Python's numbers may not
+            parts = [places[(places >= a) & (places < b)] for a, b in pairwise(starts)]
+        else:
+            inner = torch.tensor(starts[1:-1], dtype=places.dtype, device=places.device)
+            parts = places.tensor_split(torch.searchsorted(places, inner).cpu())
+        pieces = [
+            self._approximate(blocks[cluster].index_select(0, own - starts[cluster]), cluster)
+            for cluster, own in enumerate(parts)
+            if compiling or len(own)
+        ]
+        if not pieces:  # an empty batch
+            return self.bases.new_empty(0, self.embedding_dim, dtype=self.dtype)
+        return torch.cat(pieces)
+
+    def _approximate(self, stored: Tensor, cluster: int) -> Tensor:
+        coordinates, basis = self._coordinates(stored, cluster), self._basis(cluster)
+        offset = self._offset(cluster)
+        if offset is None:
+            return coordinates @ basis
+        return torch.addmm(offset, coordinates, basis)
+
+    def _blocks(self) -> list[Tensor]:
+        """Each subspace's coordinates as stored, a row each."""
+        # Split, not sliced: the gradients of all parts then make one tensor, not k of full size.
+        parts = self.weight.split(self.shape.block_lengths)
+        sizes, widths = self.shape.sizes, self.shape.widths
+        return [
+            part.view(size, width) for part, size, width in zip(parts, sizes, widths, strict=True)
+        ]
+
+    def _coordinates(self, stored: Tensor, cluster: int) -> Tensor:
+        coding = self.shape.coding
+        if coding is None or self.steps is None:
+            return stored
+        dimension = self.shape.dimensions[cluster]
+        steps = self.steps.split(self.shape.dimensions)[cluster]
+        return unpack_levels(stored, coding.bits, dimension).to(steps.dtype) * steps
+
+    def _basis(self, cluster: int) -> Tensor:
+        stored = self.bases.split(self.shape.dimensions)[cluster]
+        if self.steps is None:
+            return stored
+        if self.basis_steps is None:
+            return stored.view(torch.float16).to(self.dtype)
+        steps = self.basis_steps.split(self.shape.dimensions)[cluster]
+        levels = unpack_levels(stored, 8, self.embedding_dim)
+        return levels.to(self.dtype) * steps.unsqueeze(1)
+
+    def _offset(self, cluster: int) -> Tensor | None:
+        if self.offsets is None or self.steps is None:
+            return None if self.offsets is None else self.offsets[cluster]
+        return self.offsets[cluster].view(torch.float16).to(self.dtype)
+
+    def extra_repr(self) -> str:
+        """The sizes, as `torch.nn.Embedding` prints them, and what is special here."""
+        shape = self.shape
+        parts = [f"{shape.rows}, {shape.columns}", f"k={shape.k}", f"j={shape.dimensions}"]
+        parts += ["affine"] if shape.affine else []
+        parts += [] if shape.coding is None else [f"bits={shape.coding.bits}"]
+        parts += [] if self.padding_idx is None else [f"padding_idx={self.padding_idx}"]
+        return ", ".join(parts)
+
+
+def scale_rows(rows: Tensor, scale: float | Tensor | None) -> Tensor:
+    """Rows times the scale of an embedding; see `SubspaceEmbedding`."""
+    if scale is None:
+        return rows
+    return rows * (scale.to(rows.dtype) if isinstance(scale, Tensor) else scale)
+
+
+def _without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """An embedding keeps its precision under autocast, as torch's own does."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return nullcontext()
+
+
+def _stored(factorization: Factorization) -> dict[str, Tensor]:
+    """What a factorization comes to under the names of `SubspaceEmbedding`."""
+    coordinates, bases = factorization.coordinates, factorization.bases
+    tensors = {
+        "weight": torch.cat([_entries(block).reshape(-1) for block in coordinates]),
+        "bases": torch.cat([_entries(basis) for basis in bases]),
+    }
+    steps = [block.steps.reshape(-1) for block in coordinates if isinstance(block, CodedMatrix)]
+    basis_steps = [basis.steps.reshape(-1) for basis in bases if isinstance(basis, CodedMatrix)]
+    tensors |= {"steps": torch.cat(steps)} if steps else {}
+    tensors |= {"basis_steps": torch.cat(basis_steps)} if basis_steps else {}
+    if factorization.offsets is not None:
+        tensors["offsets"] = torch.stack([_entries(offset) for offset in factorization.offsets])
+    if factorization.k > 1:
+        tensors["labels"] = pack_integers(factorization.labels, bits_for(factorization.k))
+    return tensors
+
+
+def _entries(part: Tensor | CodedMatrix) -> Tensor:
+    if isinstance(part, CodedMatrix):
+        return part.codes
+    # Only coded factorizations hold halves: as their bits, which no change of dtype touches.
+    return part.view(torch.int16) if part.dtype == torch.float16 else part

@@ -1,0 +1,148 @@
+"""Saving and loading by transformers' own calls, as a custom quantisation method.
+
+Imported by `engine.network.registration` once transformers is; see README.md in this folder.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers.quantizers.auto import (
+    AUTO_QUANTIZATION_CONFIG_MAPPING,
+    AUTO_QUANTIZER_MAPPING,
+)
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from engine.errors import FormatError, ModelError
+from engine.network.embedding import SubspaceEmbedding
+from engine.network.shape import LayerShape
+from engine.network.surgery import Swap
+
+METHOD = "subspace_atlas"
+FORMAT_VERSION = 1
+
+
+class SubspaceConfig(QuantizationConfigMixin):
+    """What config.json says of a subspace embedding, under ``quantization_config``.
+
+    Attributes:
+        quant_method: ``"subspace_atlas"``.
+        format_version: Of this layout.
+        layer: Sizes of the layer, as `LayerShape.as_dict` gives them.
+    """
+
+    def __init__(
+        self, layer: dict[str, Any], format_version: int, quant_method: str = METHOD
+    ) -> None:
+        """Check what a file says.
+
+        Raises:
+            FormatError: If a newer version wrote it.
+        """
+        if format_version != FORMAT_VERSION:
+            raise FormatError(
+                f"this model was written in format {format_version}, this version of "
+                f"subspace-atlas reads {FORMAT_VERSION}; update it"
+            )
+        self.quant_method = METHOD  # pyright: ignore[reportAttributeAccessIssue] - theirs is an enum
+        self.format_version = format_version
+        self.layer = layer
+
+    @classmethod
+    def from_dict(
+        cls, config_dict: dict[str, Any], return_unused_kwargs: bool = False, **kwargs: object
+    ) -> Any:  # noqa: ANN401 - as transformers has it
+        """Read a config back.
+
+        Raises:
+            FormatError: If a key is missing or unknown, or a newer version wrote it.
+        """
+        known = {"quant_method", "format_version", "layer"}
+        if set(config_dict) != known and config_dict.get("format_version") == FORMAT_VERSION:
+            raise FormatError(
+                f"quantization_config in config.json needs exactly {sorted(known)}, got "
+                f"{sorted(config_dict)}; the file is damaged"
+            )
+        config = cls(config_dict.get("layer", {}), config_dict.get("format_version", 0))
+        return (config, kwargs) if return_unused_kwargs else config
+
+
+class SubspaceQuantizer(HfQuantizer):
+    """Puts an empty layer into the skeleton of a model, for transformers to fill from the file."""
+
+    requires_calibration = False
+    swap: Swap | None = None
+
+    def _process_model_before_weight_loading(self, model: Any, **_: object) -> None:  # noqa: ANN401
+        shape = LayerShape.from_dict(cast("SubspaceConfig", self.quantization_config).layer)
+
+        def make(padding_idx: int | None, scale: float | Tensor | None) -> SubspaceEmbedding:
+            return SubspaceEmbedding.empty(shape, padding_idx=padding_idx, scale=scale)
+
+        self.swap = Swap(model, make)
+        old = tuple(self.swap.weight.shape)
+        if old != (shape.rows, shape.columns):
+            raise FormatError(
+                f"config.json describes an embedding {old}, and subspaces for "
+                f"{(shape.rows, shape.columns)} rows and columns; the file is damaged"
+            )
+
+    def _process_model_after_weight_loading(self, model: Any, **_: object) -> Any:  # noqa: ANN401
+        assert self.swap is not None
+        self.swap.embedding.refresh_positions()
+        # All floats, or codes that no change of dtype touches: half() and float() are fine.
+        model.is_quantized = False
+        return model
+
+    def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:  # noqa: ANN401
+        if self.swap is None:
+            raise ModelError("this model's embedding is dense already")
+        dense = self.swap.embedding.to_dense().to(dtype or self.swap.embedding.dtype)
+        self.swap.undo(nn.Parameter(dense))
+        self.swap = None
+        return model
+
+    def is_serializable(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Whether `save_pretrained` may write it."""
+        return True
+
+    @property
+    def is_trainable(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Whether the Trainer may train it."""
+        return True
+
+    @property
+    def is_qat_trainable(self) -> bool:
+        """Whether its own parameters may be trained."""
+        return True
+
+    @property
+    def is_compileable(self) -> bool:
+        """Whether torch.compile takes it."""
+        return True
+
+
+def attach(model: Any, swap: Swap) -> None:  # noqa: ANN401 - PreTrainedModel, not imported here
+    """Let `save_pretrained` and `dequantize` of a model know of its new embedding."""
+    if not hasattr(model, "config"):
+        return
+    config = SubspaceConfig(swap.embedding.shape.as_dict(), FORMAT_VERSION)
+    quantizer = SubspaceQuantizer(config)
+    quantizer.swap = swap
+    model.config.quantization_config = config
+    model.hf_quantizer = quantizer
+
+
+def detach(model: Any) -> None:  # noqa: ANN401 - as above
+    """Undo `attach`."""
+    if hasattr(model, "config"):
+        del model.config.quantization_config
+        del model.hf_quantizer
+
+
+# Assigned, not through transformers' decorators: those refuse a name that is there already.
+cast("dict[str, type]", AUTO_QUANTIZATION_CONFIG_MAPPING)[METHOD] = SubspaceConfig
+cast("dict[str, type]", AUTO_QUANTIZER_MAPPING)[METHOD] = SubspaceQuantizer
