@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.budget import matching_rank
+from engine.coding.codes import Coding
 from engine.errors import ParameterError
 from engine.factorization import Factorization
 from engine.figures import (
@@ -72,6 +73,8 @@ class CompressionConfig:
         n_init: Number of starts.
         seeding: As in `engine.factorize`.
         moves: Merge-and-split moves tried on the best start.
+        bits: 8 or 4 for each coordinate, as in `engine.factorize`; None for 32.
+        basis_bits: With ``bits``: 16 or 8 for each number of a basis.
         neighbours: Nearest neighbours compared for each sampled row; 0 to leave that out.
         queries: Rows sampled for it.
     """
@@ -90,6 +93,8 @@ class CompressionConfig:
     n_init: int = DEFAULT_STARTS
     seeding: str | Mapping[str, int] = "auto"
     moves: int = 0
+    bits: int | None = None
+    basis_bits: int = 16
     neighbours: int = 10
     queries: int = 2000
 
@@ -108,10 +113,11 @@ class CompressionConfig:
         if isinstance(self.j, list):  # as JSON gives it back
             object.__setattr__(self, "j", tuple(self.j))
         FitRequest(**self.fit_arguments)
+        Coding.asked(self.bits, self.basis_bits)
 
     @property
     def fit_arguments(self) -> dict[str, Any]:
-        """What `engine.factorize` is given, the weights and the labels apart."""
+        """What `engine.factorize` is given of the fit, the weights and the labels apart."""
         return {name: getattr(self, name) for name in _FIT_ARGUMENTS}
 
 
@@ -163,7 +169,13 @@ class Compression:
     def verdict(self) -> str:
         """What is closer to the table, whichever it is, in a sentence or two."""
         config = self.config
-        verdict = compare_plans(self.figures, self._rival, affine=config.affine, loss=config.loss)
+        verdict = compare_plans(
+            self.figures,
+            self._rival,
+            affine=config.affine,
+            loss=config.loss,
+            coding=self.factorization.coding,
+        )
         return f"{verdict}{self._but_unweighted}{self._but_neighbours}"
 
     @property
@@ -257,6 +269,8 @@ def compress_table(
         **config.fit_arguments,
         weights=weights,
         labels=labels,
+        bits=config.bits,
+        basis_bits=config.basis_bits,
         fitter=fitter,
         workspace=_workspace(table),
         progress=progress,

@@ -298,18 +298,24 @@ def _check_storage(plan: Factorization) -> None:
         ShapeError: If they are not.
     """
     coding = plan.coding
-    basis = block = f"a matrix of {plan.dtype}"
-    if coding is not None:
-        basis = (
-            f"a matrix of {torch.float16}" if coding.basis_bits == 16 else "8 bits, a step a row"
+    if coding is None:
+        fit = all(_is_plain(part, plan.dtype) for part in (*plan.bases, *plan.coordinates))
+    else:
+        fit = all(_is_coded(block, coding.bits, a_step_a="column") for block in plan.coordinates)
+        fit &= all(
+            _is_plain(basis, torch.float16)
+            if coding.basis_bits == 16
+            else _is_coded(basis, coding.basis_bits, a_step_a="row")
+            for basis in plan.bases
         )
-        block = f"{coding.bits} bits, a step a column"
-    bases, blocks = ({_storage(part) for part in own} for own in (plan.bases, plan.coordinates))
-    if (bases, blocks) != ({basis}, {block}):
+    if not fit:
+        bases, blocks = (
+            ", ".join(sorted({_storage(part) for part in parts}))
+            for parts in (plan.bases, plan.coordinates)
+        )
         raise ShapeError(
             "bases and coordinates must be matrices of one dtype, float32 or float64, or coded as "
-            f"Factorization.quantize does; got bases: {', '.join(sorted(bases))}; coordinates: "
-            f"{', '.join(sorted(blocks))}"
+            f"Factorization.quantize does; got bases: {bases}; coordinates: {blocks}"
         )
     if plan.offsets is not None:
         width, dtype = plan.shape[1], plan.dtype if coding is None else torch.float16
@@ -321,11 +327,18 @@ def _check_storage(plan: Factorization) -> None:
             )
 
 
+def _is_plain(part: Stored, dtype: torch.dtype) -> bool:
+    return isinstance(part, Tensor) and part.ndim == 2 and part.dtype == dtype
+
+
+def _is_coded(part: Stored, bits: int, *, a_step_a: str) -> bool:
+    if isinstance(part, Tensor) or part.bits != bits:
+        return False
+    group, steps = (1, 1) if a_step_a == "column" else (part.columns, len(part))
+    return (part.group, len(part.steps)) == (group, steps)
+
+
 def _storage(part: Stored) -> str:
     if isinstance(part, Tensor):
-        shape = "a matrix" if part.ndim == 2 else f"a {part.ndim}-dimensional tensor"
-        return f"{shape} of {part.dtype}"
-    if part.group == 1 and len(part.steps) == 1:
-        return f"{part.bits} bits, a step a column"
-    whole = part.group == part.columns and len(part.steps) == len(part)
-    return f"{part.bits} bits, a step a {'row' if whole else f'group of {part.group}'}"
+        return f"{part.dtype} of {part.ndim} dimensions"
+    return f"{part.bits} bits in groups of {part.group}, {len(part.steps)} rows of steps"

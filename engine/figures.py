@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.coding.codes import Coding
 from engine.factorization import Factorization
 from engine.frequencies.row_use import RowUse
 from engine.measures import (
@@ -98,32 +99,52 @@ def is_closer(ours: PlanFigures, svd: PlanFigures) -> bool:
     return ours.fitted_error < svd.fitted_error and svd.fitted_error > EXACT_ERROR
 
 
-def compare_plans(ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str) -> str:
-    """One sentence or two that say which is closer to the table, whichever it is.
+def compare_plans(
+    ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str, coding: Coding | None = None
+) -> str:
+    """A few sentences that say which is closer to the table, whichever it is.
 
     Args:
         ours: The plan.
         svd: The SVD of at least as many numbers; the weighted one where there are weights.
         affine: Whether the plan's subspaces have offsets.
         loss: What the plan was fitted by, as `engine.factorize` takes it.
+        coding: The bits of the plan's numbers where they are not 32, as the SVD's are.
     """
+    verdict = _compare(ours, svd, affine=affine, loss=loss, rounded=coding is not None)
+    if coding is None:
+        return verdict
+    return (
+        f"{verdict} Coordinates are stored at {coding.bits} bits and bases at "
+        f"{coding.basis_bits}, the SVD's numbers at 32: {ours.stored_bytes:,} bytes against "
+        f"{svd.stored_bytes:,}."
+    )
+
+
+def _compare(ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str, rounded: bool) -> str:
     rank, ours_lost, svd_lost = svd.dimensions[0], ours.fitted_error, svd.fitted_error
     weighted = ours.weighted_error is not None
+    energy = "energy weighted by use" if weighted else "energy"
     if is_plain_svd(ours.k, affine=affine, loss=loss):
         kind = "weighted" if weighted else "truncated"
-        return f"One subspace: this is the {kind} SVD of rank {ours.dimensions[0]}."
+        verdict = f"One subspace: this is the {kind} SVD of rank {ours.dimensions[0]}"
+        if rounded:
+            verdict += f", rounded: it loses {ours_lost:.2%} of the {energy}, {svd_lost:.2%} before"
+        return f"{verdict}."
     if max(ours_lost, svd_lost) <= EXACT_ERROR:
         return (
             f"Nothing is lost here by either: one subspace of rank {rank} already holds every "
             "row. Try a higher rate."
         )
-    energy = "energy weighted by use" if weighted else "energy"
     subject, verb = _subject(ours, affine=affine)
     if not is_closer(ours, svd):
         winner = "The weighted SVD" if weighted else "SVD"
+        why = "Part of that is lost by rounding."
+        if not rounded:
+            why = _why(ours.k, affine=affine, loss=loss)
         return (
             f"{winner} wins here: one subspace of rank {rank} loses {svd_lost:.2%} of the "
-            f"{energy}, {subject} {verb} {ours_lost:.2%}. {_why(ours.k, affine=affine, loss=loss)}"
+            f"{energy}, {subject} {verb} {ours_lost:.2%}. {why}"
         )
     gain = 1 - ours_lost / svd_lost
     less = "under 1%" if gain < 0.01 else "over 99%" if gain > 0.99 else f"{gain:.0%}"

@@ -41,9 +41,10 @@ def record_compression(
     svd = is_plain_svd(figures.k, affine=config.affine, loss=config.loss)
     what = "SVD" if svd else f"k = {figures.k}"
     weighted = "" if compression.weighted_svd is None else ", weighted"
+    coded = "" if config.bits is None else f", {config.bits} bits"
     record = RunRecord(
         kind="compress",
-        name=f"{table.name}, {what}, j = {name_dimensions(figures.dimensions)}{weighted}",
+        name=f"{table.name}, {what}, j = {name_dimensions(figures.dimensions)}{weighted}{coded}",
         source=_source(table),
         config={**asdict(config), "k": figures.k},
         figures=compression.as_dict(),

@@ -103,7 +103,7 @@ def load_factorization(folder: Path) -> Factorization:
         )
     except KeyError as error:
         raise FormatError(f"{folder} is damaged: {error} is missing") from error
-    except (TypeError, ParameterError, ShapeError) as error:
+    except (TypeError, IndexError, ParameterError, ShapeError) as error:
         raise FormatError(f"{folder} is damaged: {error}") from error
     coded = 0 if coding is None else 1 + (coding.basis_bits < 16)  # steps beside the codes
     declared = (dimensions, header["rows"], header["columns"], (2 + coded + affine) * k + (k > 1))

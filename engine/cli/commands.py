@@ -76,6 +76,15 @@ def app(port: int | None, no_browser: bool) -> None:
     show_default=True,
     help="auto; directions, norms or random; or how many of each: directions=3,random=10.",
 )
+@click.option(
+    "--bits",
+    type=int,
+    help="8 or 4: store each row's coordinates in so many bits instead of 32, rounded with a step "
+    "for each dimension of a subspace.",
+)
+@click.option(
+    "--basis-bits", type=int, help="With --bits: 16 or 8 for the bases; 16 when left out."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder to write.")
 @across_ranks
 def compress(  # noqa: PLR0913 - one parameter an option
@@ -93,7 +102,7 @@ def compress(  # noqa: PLR0913 - one parameter an option
     seeding: str,
     output: Path | None,
     fitter: Fitter,
-    **fit: Any,  # noqa: ANN401 - the fit options, each checked by the config
+    **fit: Any,  # noqa: ANN401 - the fit options and the bits, each checked by the config
 ) -> None:
     """Fit k subspaces to the rows of SOURCE, beside the SVD that stores as much.
 

@@ -49,7 +49,8 @@ def show_figures(figures: dict[str, Any]) -> None:
         delta_color="off",
         delta_arrow="off",
         border=True,
-        help="Everything a file needs in float32, each row's subspace number included.",
+        help="Everything a file needs, each row's subspace number included; 32 bits a "
+        "number unless the plan says fewer.",
     )
     row.metric(
         "Error",

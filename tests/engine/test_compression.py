@@ -408,3 +408,42 @@ def test_it_can_be_cancelled_in_every_phase(phase: str) -> None:
 def test_large_seeds_last_to_the_end(seed: int) -> None:
     one, same = (compress(gaussian(60, 6), k=2, j=2, queries=20, seed=seed) for _ in range(2))
     assert one.figures == same.figures
+
+
+@pytest.mark.parametrize(("bits", "basis_bits"), [(8, 16), (4, 8)])
+def test_a_verdict_on_fewer_bits_says_what_the_svd_has(bits: int, basis_bits: int) -> None:
+    found = compress(lines(), k=3, j=1, n_init=6, neighbours=0, bits=bits, basis_bits=basis_bits)
+    assert found.factorization.coding is not None
+    assert found.beats_svd
+    ours, svd = found.figures.stored_bytes, found.svd.stored_bytes
+    assert ours == found.factorization.stored_bytes < svd
+    assert found.svd.parameters >= found.figures.parameters
+    assert found.verdict.endswith(
+        f", with no more parameters. Coordinates are stored at {bits} bits and bases at "
+        f"{basis_bits}, the SVD's numbers at 32: {ours:,} bytes against {svd:,}."
+    )
+    assert any(note.startswith(f"Coordinates are stored at {bits}") for note in found.notes)
+
+
+def test_where_the_svd_wins_over_fewer_bits_rounding_is_named() -> None:
+    found = compress(one_flat_shape(), k=10, rate=0.2, neighbours=0, bits=4)
+    assert found.verdict.startswith("SVD wins here: one subspace of rank 17 loses ")
+    assert "Part of that is lost by rounding. Coordinates are stored at 4 bits" in found.verdict
+    assert "try a smaller k" not in found.verdict
+
+
+def test_an_svd_of_fewer_bits_stands_beside_itself() -> None:
+    found = compress(gaussian(40, 6), k=1, j=3, neighbours=0, bits=4)
+    assert not found.beats_svd
+    lost, before = found.figures.relative_error, found.svd.relative_error
+    assert lost > before
+    assert found.verdict.startswith(
+        f"One subspace: this is the truncated SVD of rank 3, rounded: it loses {lost:.2%} of the "
+        f"energy, {before:.2%} before. Coordinates are stored at 4 bits and bases at 16, "
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"bits": 5}, {"bits": 4, "basis_bits": 4}, {"basis_bits": 8}])
+def test_a_config_of_other_bits_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterError, match="bits"):
+        CompressionConfig(k=2, j=2, **wrong)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,24 @@ def test_weighted_compression_comes_back_from_the_store(
     opened = Factorization.load(run.folder)
     assert opened.affine
     assert torch.equal(opened.reconstruct(), compression.factorization.reconstruct())
+
+
+def test_a_run_of_fewer_bits_says_so_and_comes_back(tmp_path: Path) -> None:
+    config = CompressionConfig(k=2, j=2, n_init=1, neighbours=0, bits=4, basis_bits=8)
+    compression = compress_table(TABLE, config)
+    store = RunStore(tmp_path)
+    run = store.load(store.create(*record_compression(TABLE, config, compression)).id)
+    assert run.record.name == "tiny, k = 2, j = 2, 4 bits"
+    assert CompressionConfig(**run.record.config) == config
+    opened = Factorization.load(run.folder)
+    assert opened.stored_bytes == run.record.figures["stored_bytes"]
+    assert torch.equal(opened.reconstruct(), compression.factorization.reconstruct())
+
+
+def test_the_config_of_an_older_version_opens() -> None:
+    config = CompressionConfig(k=2, j=2)
+    old = {name: value for name, value in asdict(config).items() if "bits" not in name}
+    assert CompressionConfig(**old) == config
 
 
 def test_figures_of_an_older_version_are_completed() -> None:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import engine
-from engine.errors import FormatError
+from engine.errors import FormatError, ParameterError
 from engine.factorization import Factorization
 from engine.storage import RECORD_FILE, TENSOR_FILE
 
@@ -112,6 +112,40 @@ def test_nothing_in_the_files_is_pickled(tmp_path: Path) -> None:
     fitted(2).save(tmp_path)
     assert json.loads((tmp_path / RECORD_FILE).read_text(encoding="utf-8"))["schema"] == 1
     assert stored_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("basis_bits", [16, 8])
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("affine", [False, True])
+def test_coded_factors_come_back_bit_for_bit(
+    bits: int, basis_bits: int, affine: bool, tmp_path: Path
+) -> None:
+    points = torch.randn(61, 7, generator=torch.Generator().manual_seed(3))
+    plan = engine.factorize(points, j=[0, 3, 7], affine=affine, n_init=2)
+    found = plan.quantize(bits=bits, basis_bits=basis_bits)
+    found.save(tmp_path)
+    tensors = stored_tensors(tmp_path)
+    assert found.stored_bytes == sum(size for _, size in tensors.values())
+    assert len(tensors) == 3 * (3 + (basis_bits == 8) + affine) + 1
+    loaded = Factorization.load(tmp_path)
+    assert loaded.coding == found.coding
+    assert loaded.record == found.record
+    assert loaded.stored_bytes == found.stored_bytes
+    assert torch.equal(loaded.reconstruct(), found.reconstruct())
+    with pytest.raises(ParameterError, match="quantised already"):
+        loaded.quantize(bits=8)
+
+
+def test_what_is_not_coded_is_written_as_older_versions_read_it(tmp_path: Path) -> None:
+    fitted(2).save(tmp_path / "plain")
+    fitted(2).quantize(bits=8).save(tmp_path / "coded")
+    headers = [
+        json.loads((tmp_path / name / RECORD_FILE).read_text(encoding="utf-8"))
+        for name in ("plain", "coded")
+    ]
+    assert [header["schema"] for header in headers] == [1, 2]
+    assert "coding" not in headers[0]
+    assert headers[1]["coding"] == {"bits": 8, "basis_bits": 16}
 
 
 Damage = Callable[[Path], None]
@@ -229,6 +263,62 @@ def test_damage_is_said(name: str, tmp_path: Path) -> None:
     fitted(3).save(tmp_path)
     Factorization.load(tmp_path)
     damage, message = DAMAGES[name]
+    damage(tmp_path)
+    with pytest.raises(FormatError, match=message):
+        Factorization.load(tmp_path)
+
+
+CODED_DAMAGES: dict[str, tuple[Damage, str]] = {
+    "coded as none is": (change_header(coding={"bits": 3, "basis_bits": 8}), "damaged: bits must"),
+    "bits as text": (change_header(coding={"bits": "4", "basis_bits": 8}), "damaged: bits must"),
+    "half a coding": (change_header(coding={"basis_bits": 8}), "is damaged: .*'bits'"),
+    "coding with more": (
+        change_header(coding={"bits": 4, "basis_bits": 8, "color": 1}),
+        "is damaged: .*'color'",
+    ),
+    "no coding": (change_header(coding=None), "is damaged"),
+    "other bits": (change_header(coding={"bits": 8, "basis_bits": 8}), r"need codes \(rows, 3\)"),
+    "bases said to be halves": (
+        change_header(coding={"bits": 4, "basis_bits": 16}),
+        r"is damaged: .*bases: torch\.uint8",
+    ),
+    "an old schema": (change_header(schema=1), r"should hold .*it holds \['coding'"),
+    "other width": (change_header(columns=8), "disagree"),
+    "other dimensions": (change_header(dimensions=[3, 3, 2]), "disagree"),
+    "steps missing": (
+        change_tensors(**{"coordinates.1.steps": None}),
+        r"'coordinates\.1\.steps' is missing",
+    ),
+    "steps of a basis missing": (
+        change_tensors(**{"basis.1.steps": None}),
+        r"'basis\.1\.steps' is missing",
+    ),
+    "steps too many": (
+        change_tensors(**{"coordinates.1.steps": torch.ones(1, 5)}),
+        r"5 columns of 4 bits need codes \(rows, 3\)",
+    ),
+    "steps for rows": (change_tensors(**{"coordinates.1.steps": torch.ones(3, 3)}), "need steps"),
+    "flat steps": (change_tensors(**{"coordinates.1.steps": torch.ones(3)}), "need steps"),
+    "a lone step": (change_tensors(**{"coordinates.1.steps": torch.tensor(1.0)}), "is damaged"),
+    "steps that are none": (
+        change_tensors(**{"coordinates.1.steps": torch.full((1, 3), torch.nan)}),
+        "steps must be finite",
+    ),
+    "codes as floats": (change_tensors(coordinates_1=torch.ones(3, 2)), r"in uint8, got"),
+    "flat codes of a basis": (
+        change_tensors(basis_1=torch.ones(21, dtype=torch.uint8)),
+        r"need codes \(rows, 21\)",
+    ),
+    "a tensor too many": (change_tensors(extra=torch.ones(1)), "disagree"),
+}
+
+
+@pytest.mark.parametrize("name", CODED_DAMAGES)
+def test_damage_to_coded_factors_is_said(name: str, tmp_path: Path) -> None:
+    points = torch.randn(61, 7, generator=torch.Generator().manual_seed(3))
+    engine.factorize(points, k=3, j=3, n_init=2, bits=4, basis_bits=8).save(tmp_path)
+    Factorization.load(tmp_path)
+    damage, message = CODED_DAMAGES[name]
     damage(tmp_path)
     with pytest.raises(FormatError, match=message):
         Factorization.load(tmp_path)

@@ -31,6 +31,11 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         "one of uniform",
     ),
     "unknown loss": (("compress", "{table}", *PLAN, "--loss", "soft"), "soft"),
+    "bits of no kind": (
+        ("compress", "{table}", *PLAN, "--bits", "5"),
+        "bits must be 8 or 4, got 5",
+    ),
+    "bits for bases alone": (("compress", "{table}", *PLAN, "--basis-bits", "8"), "give bits"),
     "negative moves": (("compress", "{table}", *PLAN, "--moves", "-1"), "moves must not be neg"),
     "no such language": (
         ("compress", "{table}", *PLAN, "--weights", "xx"),

@@ -18,6 +18,7 @@ import torch
 
 import engine
 from engine.cli import commands
+from engine.coding.codes import Coding
 from engine.factorization import Factorization
 from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
 from engine.journal import Journal
@@ -55,6 +56,22 @@ def test_without_arguments_the_help_is_shown(shell: Shell) -> None:
 
 def test_version_is_that_of_the_package(shell: Shell) -> None:
     assert shell("--version").out == f"{engine.__version__}\n"
+
+
+def test_compress_stores_factors_in_fewer_bits(shell: Shell, table: Path) -> None:
+    plan = ("compress", table, "-k", 3, "-j", 1, "--bits", 4, "--basis-bits", 8, "-o", "out")
+    found = shell(*plan)
+    assert (found.code, found.err) == (0, "")
+    text = " ".join(found.out.split())  # as wide as the terminal
+    assert "Coordinates are stored at 4 bits and bases at 8, the SVD's numbers at 32:" in text
+    stored = Factorization.load(Path("out"))
+    assert stored.coding == Coding(bits=4, basis_bits=8)
+    assert f"{stored.stored_bytes:,}" in found.out
+    values = json.loads(shell(*plan, "--json").out)
+    assert values["stored_bytes"] == stored.stored_bytes
+    config = read_run(Path("out")).record.config
+    assert (config["bits"], config["basis_bits"]) == (4, 8)
+    assert "bits=4" in " ".join(shell("info", "out").out.split())
 
 
 def test_compress_writes_where_it_is_told(shell: Shell, table: Path, home: Path) -> None:

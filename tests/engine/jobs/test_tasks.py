@@ -90,7 +90,7 @@ def test_layout_is_kept(source: JsonObject, monkeypatch: pytest.MonkeyPatch) -> 
         (
             "compress",
             {**PLAN, "kk": 3},
-            r"config takes affine, allocation, j, k, loss, .*, got kk as well",
+            r"config takes affine, allocation, basis_bits, bits, j, k, loss, .*, got kk as well",
         ),
         (
             "sweep",
