@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
-from engine.coding.codes import CodedMatrix, unpack_levels
+from engine.coding.codes import CodedMatrix
 from engine.coding.packing import bits_for, pack_integers, unpack_integers
 from engine.errors import ShapeError
 from engine.factorization import Factorization
 from engine.network.shape import LayerShape
+from engine.network.small_layer import SmallLayer
 
-_CHUNK_ROWS = 8192  # of coded coordinates, decoded together where all rows are needed
+_CHUNK_ROWS = 8192  # looked up together where all rows are wanted
 
 
 class SubspaceEmbedding(nn.Module):
@@ -35,9 +35,8 @@ class SubspaceEmbedding(nn.Module):
     - ``offsets``: shape (k, d), where subspaces are affine.
     - ``labels``: each row's subspace, packed at ⌈log2 k⌉ bits; absent for k = 1.
     - With quantised factors, ``weight`` is uint8 (`engine.coding.codes`), ``steps`` has shape
-      (Σ j_c,), ``bases`` holds int16 (the bits of float16) or uint8 with ``basis_steps``, and
-      nothing but the steps is a float: a change of dtype leaves the codes alone. They are not
-      trained.
+      (Σ j_c,), ``bases`` holds the bits of float16 as int16, or uint8 with ``basis_steps``. Nothing
+      but the steps is a float, so a change of dtype leaves the codes alone. They are not trained.
 
     In memory there are also ``positions``, 4 bytes a row: where each row lies.
 
@@ -115,6 +114,7 @@ class SubspaceEmbedding(nn.Module):
         self.padding_idx = None if padding_idx is None else padding_idx % n
         self.scale = scale
         self._starts = shape.starts
+        self._cuts = torch.tensor(shape.starts, dtype=torch.int32, device="cpu")
         length, coding = sum(shape.block_lengths), shape.coding
         numbers: dict[str, Tensor | None] = {"steps": None, "basis_steps": None, "offsets": None}
         if coding is None:
@@ -128,7 +128,7 @@ class SubspaceEmbedding(nn.Module):
             numbers["weight"] = torch.empty(length, dtype=torch.uint8)
             numbers["bases"] = torch.empty(total, d, dtype=torch.int16 if wide else torch.uint8)
             numbers["steps"] = torch.empty(total)
-            numbers["basis_steps"] = None if wide else torch.empty(total)
+            numbers["basis_steps"] = None if wide else torch.empty(total, dtype=torch.int16)
             if shape.affine:
                 numbers["offsets"] = torch.empty(shape.k, d, dtype=torch.int16)
         packed = torch.empty(shape.label_bytes, dtype=torch.uint8) if shape.k > 1 else None
@@ -176,8 +176,10 @@ class SubspaceEmbedding(nn.Module):
 
     def look_up(self, input_ids: Tensor, padding_idx: int | None = None) -> Tensor:
         """As `forward`, but without the scale, and with a padding row of choice."""
+        if not torch.compiler.is_compiling() and not input_ids.numel():
+            return self.bases.new_empty(*input_ids.shape, self.embedding_dim, dtype=self.dtype)
         places = self.positions.index_select(0, input_ids.reshape(-1))
-        distinct, inverse = torch.unique(places, return_inverse=True)
+        distinct, inverse = torch.unique(places, return_inverse=True)  # sorted: by subspace
         with _without_autocast(self.weight.device.type):
             rows = self._rows(distinct)
         if padding_idx is not None and rows.requires_grad:
@@ -196,14 +198,7 @@ class SubspaceEmbedding(nn.Module):
 
         Cost: 2·m·(d·Σ j_c + Σ n_c·j_c) flops for m vectors.
         """
-        pieces: list[Tensor] = []
-        for cluster, block in enumerate(self._blocks()):
-            inner = linear(hidden, self._basis(cluster))
-            offset = self._offset(cluster)
-            shift = None if offset is None else linear(hidden, offset.unsqueeze(0))
-            for rows in block.split(max(1, len(block)) if self.steps is None else _CHUNK_ROWS):
-                products = linear(inner, self._coordinates(rows, cluster))
-                pieces.append(products if shift is None else products + shift)
+        pieces = [part for layer in self._layers() for part in layer.products(hidden)]
         grouped = torch.cat(pieces, dim=-1)
         return grouped if self.labels is None else grouped.index_select(-1, self.positions)
 
@@ -214,61 +209,55 @@ class SubspaceEmbedding(nn.Module):
             return torch.cat([self.look_up(part) for part in ids.split(_CHUNK_ROWS)])
 
     def _rows(self, places: Tensor) -> Tensor:
-        """Rows at these places, sorted and distinct, so that each subspace's lie together."""
-        starts, blocks = self._starts, self._blocks()
-        compiling = torch.compiler.is_compiling()
-        if compiling:  # there shapes may depend on data, Python's numbers may not
-            parts = [places[(places >= a) & (places < b)] for a, b in pairwise(starts)]
-        else:
-            inner = torch.tensor(starts[1:-1], dtype=places.dtype, device=places.device)
-            parts = places.tensor_split(torch.searchsorted(places, inner).cpu())
-        pieces = [
-            self._approximate(blocks[cluster].index_select(0, own - starts[cluster]), cluster)
-            for cluster, own in enumerate(parts)
-            if compiling or len(own)
+        """Rows at sorted places, which lie subspace by subspace."""
+        layers, starts = self._layers(), self._starts
+        if torch.compiler.is_compiling():  # there shapes may depend on data, Python's numbers not
+            inside = [(places >= start) & (places < end) for start, end in pairwise(starts)]
+            owned = [places[mask] - start for mask, start in zip(inside, starts, strict=False)]
+            return torch.cat([layer.rows(own) for layer, own in zip(layers, owned, strict=True)])
+        cuts = torch.searchsorted(places, self._cuts.to(places.device)).tolist()
+        owned = [
+            (layer, places[first:end] - start)
+            for layer, start, (first, end) in zip(layers, starts, pairwise(cuts), strict=False)
+            if end > first
         ]
-        if not pieces:  # an empty batch
-            return self.bases.new_empty(0, self.embedding_dim, dtype=self.dtype)
-        return torch.cat(pieces)
+        if torch.is_grad_enabled() and (self.bases.requires_grad or self.weight.requires_grad):
+            return torch.cat([layer.rows(own) for layer, own in owned])
+        rows = torch.empty(len(places), self.embedding_dim, dtype=self.dtype, device=places.device)
+        done = 0
+        for layer, own in owned:  # written in place: torch.cat would copy them all
+            layer.rows(own, out=rows[done : done + len(own)])
+            done += len(own)
+        return rows
 
-    def _approximate(self, stored: Tensor, cluster: int) -> Tensor:
-        coordinates, basis = self._coordinates(stored, cluster), self._basis(cluster)
-        offset = self._offset(cluster)
-        if offset is None:
-            return coordinates @ basis
-        return torch.addmm(offset, coordinates, basis)
-
-    def _blocks(self) -> list[Tensor]:
-        """Each subspace's coordinates as stored, a row each."""
+    def _layers(self) -> list[SmallLayer]:
+        """The k small layers, as views."""
+        shape = self.shape
+        nothing = [None] * shape.k
         # Split, not sliced: the gradients of all parts then make one tensor, not k of full size.
-        parts = self.weight.split(self.shape.block_lengths)
-        sizes, widths = self.shape.sizes, self.shape.widths
+        parts = zip(
+            self.weight.split(shape.block_lengths),
+            shape.widths,
+            self.bases.split(shape.dimensions),
+            nothing if self.offsets is None else self.offsets.unbind(),
+            nothing if self.steps is None else self.steps.split(shape.dimensions),
+            nothing if self.basis_steps is None else self.basis_steps.split(shape.dimensions),
+            strict=True,
+        )
+        bits = None if shape.coding is None else shape.coding.bits
         return [
-            part.view(size, width) for part, size, width in zip(parts, sizes, widths, strict=True)
+            SmallLayer(
+                block=block.view(size, width),
+                basis=basis,
+                offset=offset,
+                bits=bits,
+                steps=steps,
+                basis_steps=basis_steps,
+            )
+            for size, (block, width, basis, offset, steps, basis_steps) in zip(
+                shape.sizes, parts, strict=True
+            )
         ]
-
-    def _coordinates(self, stored: Tensor, cluster: int) -> Tensor:
-        coding = self.shape.coding
-        if coding is None or self.steps is None:
-            return stored
-        dimension = self.shape.dimensions[cluster]
-        steps = self.steps.split(self.shape.dimensions)[cluster]
-        return unpack_levels(stored, coding.bits, dimension).to(steps.dtype) * steps
-
-    def _basis(self, cluster: int) -> Tensor:
-        stored = self.bases.split(self.shape.dimensions)[cluster]
-        if self.steps is None:
-            return stored
-        if self.basis_steps is None:
-            return stored.view(torch.float16).to(self.dtype)
-        steps = self.basis_steps.split(self.shape.dimensions)[cluster]
-        levels = unpack_levels(stored, 8, self.embedding_dim)
-        return levels.to(self.dtype) * steps.unsqueeze(1)
-
-    def _offset(self, cluster: int) -> Tensor | None:
-        if self.offsets is None or self.steps is None:
-            return None if self.offsets is None else self.offsets[cluster]
-        return self.offsets[cluster].view(torch.float16).to(self.dtype)
 
     def extra_repr(self) -> str:
         """The sizes, as `torch.nn.Embedding` prints them, and what is special here."""
@@ -302,7 +291,9 @@ def _stored(factorization: Factorization) -> dict[str, Tensor]:
         "bases": torch.cat([_entries(basis) for basis in bases]),
     }
     steps = [block.steps.reshape(-1) for block in coordinates if isinstance(block, CodedMatrix)]
-    basis_steps = [basis.steps.reshape(-1) for basis in bases if isinstance(basis, CodedMatrix)]
+    basis_steps = [
+        _entries(basis.steps).reshape(-1) for basis in bases if isinstance(basis, CodedMatrix)
+    ]
     tensors |= {"steps": torch.cat(steps)} if steps else {}
     tensors |= {"basis_steps": torch.cat(basis_steps)} if basis_steps else {}
     if factorization.offsets is not None:

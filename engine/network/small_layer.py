@@ -1,0 +1,71 @@
+"""One of the k small layers of a subspace embedding, as views of what the whole holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from engine.coding.codes import unpack_levels
+
+_CHUNK_ROWS = 8192  # of coded coordinates, decoded together where all rows are needed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SmallLayer:
+    """The rows of one subspace: ``coordinates @ basis (+ offset)``.
+
+    Attributes:
+        block: Coordinates as stored, a row each: shape (n_c, j_c) of floats, or their codes.
+        basis: As stored, shape (j_c, d): floats, the bits of float16 as int16, or codes.
+        offset: As stored, shape (d,), or None.
+        bits: Of coded coordinates; None for floats.
+        steps: Of coded coordinates, shape (j_c,); their dtype is the one to compute in.
+        basis_steps: Of a coded basis, shape (j_c,), the bits of float16.
+    """
+
+    block: Tensor
+    basis: Tensor
+    offset: Tensor | None
+    bits: int | None
+    steps: Tensor | None
+    basis_steps: Tensor | None
+
+    def rows(self, places: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """Rows of the table: places (m,) within this layer → (m, d), into ``out`` where given."""
+        coordinates = self._decode(self.block.index_select(0, places))
+        offset = self._decode_offset()
+        if offset is None:
+            return torch.mm(coordinates, self._decode_basis(), out=out)
+        return torch.addmm(offset, coordinates, self._decode_basis(), out=out)
+
+    def products(self, hidden: Tensor) -> list[Tensor]:
+        """Products with all rows of this layer: hidden (…, d) → parts that join to (…, n_c)."""
+        inner = linear(hidden, self._decode_basis())
+        offset = self._decode_offset()
+        shift = None if offset is None else linear(hidden, offset.unsqueeze(0))
+        whole = max(1, len(self.block))
+        parts = self.block.split(whole if self.bits is None else _CHUNK_ROWS)
+        products = [linear(inner, self._decode(part)) for part in parts]
+        return products if shift is None else [part + shift for part in products]
+
+    def _decode(self, stored: Tensor) -> Tensor:
+        if self.bits is None or self.steps is None:
+            return stored
+        return unpack_levels(stored, self.bits, len(self.steps)).to(self.steps.dtype) * self.steps
+
+    def _decode_basis(self) -> Tensor:
+        if self.steps is None:
+            return self.basis
+        if self.basis_steps is None:
+            return self.basis.view(torch.float16).to(self.steps.dtype)
+        levels = unpack_levels(self.basis, 8, self.basis.shape[1])
+        steps = self.basis_steps.view(torch.float16).to(self.steps.dtype)
+        return levels.to(self.steps.dtype) * steps.unsqueeze(1)
+
+    def _decode_offset(self) -> Tensor | None:
+        if self.offset is None or self.steps is None:
+            return self.offset
+        return self.offset.view(torch.float16).to(self.steps.dtype)
