@@ -107,34 +107,23 @@ class SubspaceEmbedding(nn.Module):
     def _declare(
         self, shape: LayerShape, padding_idx: int | None, scale: float | Tensor | None
     ) -> None:
-        n, d, total = shape.rows, shape.columns, sum(shape.dimensions)
+        n = shape.rows
         if padding_idx is not None and not -n <= padding_idx < n:
             raise ShapeError(f"padding_idx must name one of {n:,} rows, got {padding_idx}")
-        self.shape, self.num_embeddings, self.embedding_dim = shape, n, d
+        self.shape, self.num_embeddings, self.embedding_dim = shape, n, shape.columns
         self.padding_idx = None if padding_idx is None else padding_idx % n
         self.scale = scale
         self._starts = shape.starts
         self._cuts = torch.tensor(shape.starts, dtype=torch.int32, device="cpu")
-        length, coding = sum(shape.block_lengths), shape.coding
-        numbers: dict[str, Tensor | None] = {"steps": None, "basis_steps": None, "offsets": None}
-        if coding is None:
-            self.weight = nn.Parameter(torch.empty(length))
-            self.bases = nn.Parameter(torch.empty(total, d))
-            offsets = torch.empty(shape.k, d) if shape.affine else None
-            self.register_parameter("offsets", None if offsets is None else nn.Parameter(offsets))
-            del numbers["offsets"]
-        else:
-            wide = coding.basis_bits == 16
-            numbers["weight"] = torch.empty(length, dtype=torch.uint8)
-            numbers["bases"] = torch.empty(total, d, dtype=torch.int16 if wide else torch.uint8)
-            numbers["steps"] = torch.empty(total)
-            numbers["basis_steps"] = None if wide else torch.empty(total, dtype=torch.int16)
-            if shape.affine:
-                numbers["offsets"] = torch.empty(shape.k, d, dtype=torch.int16)
-        packed = torch.empty(shape.label_bytes, dtype=torch.uint8) if shape.k > 1 else None
-        for name, value in {**numbers, "labels": packed}.items():
-            self.register_buffer(name, value)
-        positions = torch.empty(n, dtype=torch.int32)
+        trained = shape.coding is None
+        for name, value in _empty_tensors(shape).items():
+            if value is None:
+                setattr(self, name, None)  # not a buffer of None: torch.export miscounts those
+            elif trained and value.is_floating_point():
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
+        positions = torch.empty(shape.rows, dtype=torch.int32)
         self.register_buffer("positions", positions, persistent=False)
 
     def refresh_positions(self) -> None:
@@ -281,6 +270,24 @@ def _without_autocast(device_type: str) -> AbstractContextManager[object]:
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
+
+
+def _empty_tensors(shape: LayerShape) -> dict[str, Tensor | None]:
+    """What a layer of this shape holds, by name; None for what it does not need."""
+    coding, total = shape.coding, sum(shape.dimensions)
+    codes, halves = torch.uint8, torch.int16
+    coordinates = bases = offsets = torch.float32 if coding is None else halves
+    if coding is not None:
+        coordinates = codes
+        bases = halves if coding.basis_bits == 16 else codes
+    return {
+        "weight": torch.empty(sum(shape.block_lengths), dtype=coordinates),
+        "bases": torch.empty(total, shape.columns, dtype=bases),
+        "offsets": torch.empty(shape.k, shape.columns, dtype=offsets) if shape.affine else None,
+        "steps": None if coding is None else torch.empty(total),
+        "basis_steps": torch.empty(total, dtype=halves) if bases == codes else None,
+        "labels": torch.empty(shape.label_bytes, dtype=codes) if shape.k > 1 else None,
+    }
 
 
 def _stored(factorization: Factorization) -> dict[str, Tensor]:
