@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         EngineError as EngineError,
     )
     from engine.estimator import ProjectiveClustering as ProjectiveClustering
+    from engine.export.compressing import compress_model as compress_model
     from engine.factorization import Factorization as Factorization
     from engine.frequencies import table_token_counts as table_token_counts
     from engine.frequencies import token_counts as token_counts
@@ -40,6 +41,7 @@ _HOMES = {
     "ProjectiveClustering": "engine.estimator",
     "RunStore": "engine.runs",
     "SubspaceEmbedding": "engine.network.embedding",
+    "compress_model": "engine.export.compressing",
     "factorize": "engine.methods",
     "load_table": "engine.sources",
     "pca_layout": "engine.layout",

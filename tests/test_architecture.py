@@ -46,6 +46,7 @@ FLOORS = (
     },
     {"compression", "curves", "figures", "grid", "sweep"},
     {"library", "recording", "records", "runs"},
+    {"export"},
     {"jobs"},
     {"cli"},
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine import __version__
+from engine.cli.folders import info, restore
 from engine.cli.options import (
     fit_options,
     given,
@@ -23,11 +23,17 @@ from engine.cli.options import (
     source_options,
 )
 from engine.cli.ranks import across_ranks
-from engine.cli.screen import progress_bars, show_compression, show_figures, show_record, show_sweep
+from engine.cli.screen import (
+    print_json,
+    progress_bars,
+    show_compression,
+    show_cost,
+    show_place,
+    show_sweep,
+)
 from engine.errors import ParameterError
 
 if TYPE_CHECKING:
-    from engine.factorization import Factorization
     from engine.methods import Fitter
     from engine.recording import FileWriter
     from engine.records import RunRecord
@@ -85,7 +91,12 @@ def app(port: int | None, no_browser: bool) -> None:
 @click.option(
     "--basis-bits", type=int, help="With --bits: 16 or 8 for the bases; 16 when left out."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Run folder to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder to write: the smaller model, or the run where SOURCE is a plain table.",
+)
 @across_ranks
 def compress(  # noqa: PLR0913 - one parameter an option
     *,
@@ -108,9 +119,13 @@ def compress(  # noqa: PLR0913 - one parameter an option
 
     SOURCE is bundled:minilm, a Hugging Face id, a model folder, a .npy, .npz, .safetensors, .vec,
     .txt, .vec.gz or .txt.gz file, or one table in several files ("table-*.npy").
-    The run is written to -o, or else to where the app lists it.
+
+    Of a model, -o becomes a folder with the smaller model, which loads like any other. Of a plain
+    table, or a tensor named by --tensor, it becomes a run folder with the factorization. Without
+    -o the run goes to where the app lists it.
     """
     from engine.compression import CompressionConfig, compress_table
+    from engine.export.compressing import find_target
     from engine.recording import record_compression
     from engine.sources import load_table
 
@@ -126,13 +141,24 @@ def compress(  # noqa: PLR0913 - one parameter an option
         **given(fit),
     )
     table = load_table(source, tensor=tensor, tokens=tokens)
+    target = find_target(table) if output is not None and tensor is None else None
+    if target is not None and output is not None:
+        target.check_room(output)
+    smaller = None
     with progress_bars() as progress:
         compression = compress_table(table, config, fitter=fitter, progress=progress)
-    run = _store(output, *record_compression(table, config, compression))
+        record, write = record_compression(table, config, compression)
+        if target is not None:
+            smaller = target.shrink(compression.factorization, record, progress=progress)
+            record, write = smaller.record, smaller.write
+    run = _store(output, record, write)
     if as_json:
-        _print_json({"run": str(run.folder), "source": table.name, **compression.as_dict()})
-    else:
-        show_compression(table.name, compression, run.folder)
+        print_json({"run": str(run.folder), "source": table.name, **record.figures})
+        return
+    show_compression(table.name, compression)
+    if smaller is not None:
+        show_cost(smaller)
+    show_place("Run" if smaller is None else "Model", run.folder)
 
 
 @group.command()
@@ -198,55 +224,19 @@ def sweep(  # noqa: PLR0913 - one parameter an option
     else:
         place = _store(None, *record_sweep(table, result)).folder
     if as_json:
-        _print_json({"written": str(place), **asdict(result)})
+        print_json({"written": str(place), **asdict(result)})
     else:
         show_sweep(result, place)
 
 
-@group.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def info(folder: Path, as_json: bool) -> None:
-    """Say what is in FOLDER: a run, or what Factorization.save wrote."""
-    from engine.factorization import Factorization
-    from engine.runs import RECORD_FILE as RUN_FILE
-    from engine.runs import read_run
-    from engine.storage import RECORD_FILE
-
-    if (folder / RECORD_FILE).is_file() and not (folder / RUN_FILE).is_file():
-        figures = _describe(Factorization.load(folder))
-        if as_json:
-            _print_json({"factorization": str(folder), **figures})
-        else:
-            show_figures(f"factorization in {folder}", figures)
-        return
-    run = read_run(folder)
-    if as_json:
-        _print_json({"run": str(run.folder), **asdict(run.record)})
-    else:
-        show_record(run)
+group.add_command(info)
+group.add_command(restore)
 
 
 def _check_place(output: Path | None) -> None:
     from engine.runs import RunStore, check_run_target
 
     check_run_target(RunStore().root / "new" if output is None else output)
-
-
-def _describe(factorization: Factorization) -> dict[str, object]:
-    record = factorization.record
-    return {
-        "method": record.method,
-        "rows": factorization.shape[0],
-        "columns": factorization.shape[1],
-        "k": factorization.k,
-        "dimensions": list(factorization.dimensions),
-        "parameters": factorization.parameters,
-        "stored_bytes": factorization.stored_bytes,
-        "rate": factorization.rate,
-        "config": record.config,
-        "source": record.source,
-    }
 
 
 def _free_port(wanted: int | None) -> int:
@@ -270,7 +260,3 @@ def _store(output: Path | None, record: RunRecord, write: FileWriter) -> Run:
     if (output / RECORD_FILE).is_file():
         click.echo(f"Replacing the run in {output}", err=True)
     return write_run(output, record, write)
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    click.echo(json.dumps(values, indent=1))

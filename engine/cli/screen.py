@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
     from engine.compression import Compression
+    from engine.export.smaller import SmallerModel
     from engine.figures import PlanFigures
     from engine.grid import SweepResult
     from engine.progress import Progress as Step
@@ -53,8 +56,18 @@ def _plain_console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def show_compression(name: str, compression: Compression, folder: Path) -> None:
-    """The plan beside the SVD, the starts, and where the run is."""
+def print_json(values: dict[str, Any]) -> None:
+    """Values for machines."""
+    click.echo(json.dumps(values, indent=1))
+
+
+def show_place(what: str, place: Path) -> None:
+    """Where something was written."""
+    _plain_console().print(f"{what}: {place}", soft_wrap=True)
+
+
+def show_compression(name: str, compression: Compression) -> None:
+    """The plan beside the SVD, and the starts."""
     console = _plain_console()
     ours, weighted = compression.figures, compression.weighted_svd
     table = Table(
@@ -89,7 +102,23 @@ def show_compression(name: str, compression: Compression, folder: Path) -> None:
     console.print(compression.verdict)
     for note in compression.notes:
         console.print(f"Note: {note}")
-    console.print(f"Run: {folder}", soft_wrap=True)
+
+
+def show_cost(smaller: SmallerModel) -> None:
+    """What the whole model takes before and after."""
+    from engine.export.cost import cost_rows
+
+    console = _plain_console()
+    table = Table(title="The whole model", title_justify="left")
+    for heading in ("", "before", "after", "left"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, before, after in cost_rows(smaller.cost):
+        shown = (f"{before:,}", f"{after:,}") if isinstance(before, int) else ()
+        table.add_row(name, *(shown or (f"{before:.1f}", f"{after:.1f}")), f"{after / before:.1%}")
+    table.add_row("error of the embedding", "", f"{smaller.cost.relative_error:.4f}")
+    console.print(table)
+    for note in smaller.notes:
+        console.print(f"Note: {note}")
 
 
 def show_sweep(result: SweepResult, place: Path) -> None:
@@ -118,12 +147,13 @@ def show_sweep(result: SweepResult, place: Path) -> None:
     console.print(f"Written: {place}", soft_wrap=True)
 
 
-def show_record(run: Run) -> None:
+def show_record(run: Run, held: str) -> None:
     """What a run folder holds."""
     console = _plain_console()
     record = run.record
     table = Table(title=record.name, title_justify="left", show_header=False)
     table.add_row("kind", record.kind)
+    table.add_row("holds", held)
     table.add_row("made", record.created)
     table.add_row("source", f"{record.source['spec']} ({record.source['name']})")
     table.add_row("rows × columns", f"{record.source['rows']:,} × {record.source['columns']:,}")
@@ -138,6 +168,9 @@ def show_record(run: Run) -> None:
     ):
         if record.figures.get(key) is not None:
             table.add_row(key.replace("_", " "), _figure(record.figures[key]))
+    for key, value in record.figures.get("model", {}).get("after", {}).items():
+        if value is not None:
+            table.add_row(f"model: {key.replace('_', ' ')}", _figure(value))
     table.add_row("settings", ", ".join(f"{key}={value}" for key, value in record.config.items()))
     table.add_row("took", f"{record.wall_seconds:.1f} s")
     console.print(table)

@@ -20,8 +20,8 @@ from engine.errors import FormatError, ModelError
 from engine.network.embedding import SubspaceEmbedding
 from engine.network.shape import LayerShape
 from engine.network.surgery import Swap
+from engine.sources.models import COMPRESSED as METHOD
 
-METHOD = "subspace_atlas"
 FORMAT_VERSION = 1
 
 

@@ -24,7 +24,7 @@ class Replacement:
         self.embedding = swap.embedding
         self._model = model
         self._swap: Swap | None = swap
-        self._weight = swap.weight
+        self._weight = swap.release_weight()
 
     def undo(self) -> None:
         """Put the old layer back, the very same parameter, with all that was tied to it.
@@ -58,7 +58,7 @@ def replace_embedding(model: nn.Module, factorization: Factorization) -> Replace
             changed then.
         ShapeError: If the factorization is of another shape.
     """
-    inner = _transformer_of(model)
+    inner = transformer_of(model)
     old = input_embedding(inner).weight
     if tuple(old.shape) != factorization.shape:
         raise ShapeError(
@@ -76,7 +76,7 @@ def replace_embedding(model: nn.Module, factorization: Factorization) -> Replace
     return Replacement(inner, swap)
 
 
-def _transformer_of(model: nn.Module) -> nn.Module:
+def transformer_of(model: nn.Module) -> nn.Module:
     """The transformers model in a sentence-transformers one; any other as it is."""
     if not hasattr(model, "get_input_embeddings") and isinstance(model, nn.Sequential):
         for part in model:

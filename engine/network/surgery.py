@@ -98,6 +98,12 @@ class Swap:
         self._settings.append((module, name, module.__dict__.get(name)))
         module.__dict__[name] = value
 
+    def release_weight(self) -> nn.Parameter:
+        """Give the weight that was taken out, and keep no more than its shape."""
+        weight = self.weight
+        self.weight = nn.Parameter(weight.detach().to("meta"), requires_grad=weight.requires_grad)
+        return weight
+
     def undo(self, weight: nn.Parameter) -> None:
         """Put the old modules back.
 
@@ -152,6 +158,20 @@ def input_embedding(model: nn.Module) -> nn.Embedding:
             "rows up; this model cannot be compressed"
         )
     return found
+
+
+def check_replaceable(model: nn.Module) -> nn.Embedding:
+    """The input embedding of a model, if it and all that is tied to it can be replaced.
+
+    Args:
+        model: A model of transformers, with or without weights; left as it is.
+
+    Raises:
+        ModelError: If not.
+    """
+    embedding = input_embedding(model)
+    _find_sites(model, embedding)
+    return embedding
 
 
 def _find_sites(model: nn.Module, old: nn.Embedding) -> list[_Site]:

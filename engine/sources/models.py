@@ -20,6 +20,8 @@ from engine.sources.vocabulary import tokens_for_model
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+COMPRESSED = "subspace_atlas"
+"""What config.json calls a model that has subspaces for an embedding."""
 
 
 def read_model(
@@ -42,8 +44,14 @@ def read_model(
         SourceError: If files are missing or damaged, or the embedding cannot be found.
         ShapeError: If the tensor has not two axes, or the tokens do not fit the rows.
     """
-    config = _read_json(files, "config.json")
+    config = read_json(files, "config.json")
     checkpoint = _Checkpoint(files)
+    if tensor is None and quantization_method(config) == COMPRESSED:
+        raise SourceError(
+            f"{files.name} is a compressed model: its embedding is k subspaces already, and no "
+            "table. Give the model it was made from, or put the dense layer back with: "
+            "subspace-atlas restore FOLDER -o OUT"
+        )
     if tensor is None:
         tensor = find_embedding_key(files, config, checkpoint.keys, checkpoint.header_of)
     matrix, source_dtype = checkpoint.read(tensor, mapped)
@@ -52,6 +60,22 @@ def read_model(
     else:
         names, notes = tokens_for_model(files, n_rows=len(matrix))
     return SourceRows(matrix=matrix, source_dtype=source_dtype, tokens=names, notes=notes)
+
+
+def quantization_method(config: dict[str, Any]) -> str | None:
+    """How a model's weights are quantised, by the name its config.json gives; None if not."""
+    content: Any = config.get("quantization_config")
+    values = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    return str(values.get("quant_method", "unknown")) if values else None
+
+
+def checkpoint_files(files: ModelFiles) -> list[Path]:
+    """Every file of a model's weights.
+
+    Raises:
+        SourceError: If one is missing or damaged, or they are no safetensors.
+    """
+    return _Checkpoint(files).paths()
 
 
 class _Checkpoint:
@@ -85,13 +109,13 @@ class _Checkpoint:
     def read(self, key: str, mapped: bool | None) -> tuple[Tensor, str]:
         if key not in self._shards:
             every = {
-                name: header for path in self._paths() for name, header in self._open(path).items()
+                name: header for path in self.paths() for name, header in self._open(path).items()
             }
             choose_table(every, wanted=key, file_name=self._files.name, kind="tensor")
         self.header_of(key)
         return read_tensor(self._path_of(key), key, mapped=mapped)
 
-    def _paths(self) -> list[Path]:
+    def paths(self) -> list[Path]:
         return [self._find(name) for name in sorted(set(self._shards.values()))]
 
     def _path_of(self, key: str) -> Path:
@@ -113,7 +137,7 @@ class _Checkpoint:
 
 
 def _read_weight_map(files: ModelFiles) -> dict[str, str]:
-    content: Any = _read_json(files, _INDEX).get("weight_map")
+    content: Any = read_json(files, _INDEX).get("weight_map")
     shards = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
     for name in shards.values():
         # a name with folders in it could point anywhere on the disk
@@ -130,7 +154,12 @@ def _read_weight_map(files: ModelFiles) -> dict[str, str]:
     return shards
 
 
-def _read_json(files: ModelFiles, file_name: str) -> dict[str, Any]:
+def read_json(files: ModelFiles, file_name: str) -> dict[str, Any]:
+    """The content of a model's JSON file.
+
+    Raises:
+        SourceError: If it is missing, or holds no JSON object.
+    """
     path = files.find(file_name)
     if path is None:
         raise SourceError(

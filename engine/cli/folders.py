@@ -1,0 +1,92 @@
+"""Commands on a folder that was written before."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.cli.screen import print_json, show_figures, show_place, show_record
+
+if TYPE_CHECKING:
+    from engine.factorization import Factorization
+    from engine.runs import Run
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def info(folder: Path, as_json: bool) -> None:
+    """Say what is in FOLDER: a compressed model, a run, or what Factorization.save wrote."""
+    from engine.export.models import describe_layer, is_compressed
+    from engine.factorization import Factorization
+    from engine.runs import RECORD_FILE as RUN_FILE
+    from engine.runs import read_run
+    from engine.storage import RECORD_FILE
+
+    is_model = is_compressed(folder)
+    if not (folder / RUN_FILE).is_file():
+        kind, figures = "", dict[str, object]()
+        if is_model:  # as `save_pretrained` leaves it
+            kind, figures = "compressed model", describe_layer(folder)
+        elif (folder / RECORD_FILE).is_file():
+            kind, figures = "factorization", _describe(Factorization.load(folder))
+        if kind and as_json:
+            print_json({kind.replace(" ", "_"): str(folder), **figures})
+        elif kind:
+            show_figures(f"{kind} in {folder}", figures)
+        if kind:
+            return
+    run = read_run(folder)
+    if as_json:
+        print_json({"run": str(run.folder), "holds": _held(run, is_model), **asdict(run.record)})
+    else:
+        show_record(run, _held(run, is_model))
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A new or empty folder for the dense model.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def restore(folder: Path, output: Path, as_json: bool) -> None:
+    """Make a plain dense model of the compressed one in FOLDER.
+
+    It loads without this package. The rows of its embedding are the approximations.
+    """
+    from engine.export.restoring import restore_model
+
+    place = restore_model(folder, output)
+    if as_json:
+        print_json({"model": str(place)})
+    else:
+        show_place("Model", place)
+
+
+def _describe(factorization: Factorization) -> dict[str, object]:
+    record = factorization.record
+    return {
+        "method": record.method,
+        "rows": factorization.shape[0],
+        "columns": factorization.shape[1],
+        "k": factorization.k,
+        "dimensions": list(factorization.dimensions),
+        "parameters": factorization.parameters,
+        "stored_bytes": factorization.stored_bytes,
+        "rate": factorization.rate,
+        "config": record.config,
+        "source": record.source,
+    }
+
+
+def _held(run: Run, is_model: bool) -> str:
+    if is_model:
+        return "a compressed model"
+    return "a sweep" if run.record.kind == "sweep" else "a factorization"

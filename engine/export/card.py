@@ -1,0 +1,219 @@
+"""The model card of a compressed model, and of one that was restored from it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.compression import CompressionConfig
+from engine.export.companions import Origin
+from engine.export.cost import ModelCost, cost_rows
+from engine.figures import name_dimensions
+from engine.records import RunRecord
+
+if TYPE_CHECKING:
+    from engine.export.smaller import SmallerModel
+
+CARD_FILE = "README.md"
+_PAPER = (
+    "[Deep Learning Meets Projective Clustering](https://arxiv.org/abs/2010.04290) (Maalouf, Lang, "
+    "Rus, Feldman, ICLR 2021)"
+)
+# Options of `subspace-atlas compress`; what it has no option for does not change the model.
+_OPTIONS = {
+    "method": "--method",
+    "k": "-k",
+    "j": "-j",
+    "rate": "--rate",
+    "allocation": "--allocation",
+    "affine": "--affine",
+    "loss": "--loss",
+    "weights": "--weights",
+    "weight_power": "--weight-power",
+    "weight_floor": "--weight-floor",
+    "seed": "--seed",
+    "n_init": "--starts",
+    "seeding": "--seeding",
+    "moves": "--moves",
+    "bits": "--bits",
+    "basis_bits": "--basis-bits",
+}
+
+
+def write_card(smaller: SmallerModel, folder: Path) -> None:
+    """Write the card of a compressed model into its folder.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    text = _compressed_card(
+        smaller.origin, smaller.record, smaller.cost, type(smaller.model).__name__
+    )
+    (folder / CARD_FILE).write_text(text, encoding="utf-8")
+
+
+def write_restored_card(origin: Origin, folder: Path, model_class: str) -> None:
+    """Write the card of a dense model that was made from a compressed one.
+
+    Args:
+        origin: The compressed model.
+        folder: Where the restored one is.
+        model_class: Its class in transformers.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    text = f"""{_head(origin)}
+# {origin.name}, dense again
+
+A plain {model_class}: it loads without anything installed but what it needed before. It was
+restored from a model whose embedding layer was held as subspaces. **The rows of its embedding are
+the approximations**, not the original ones; what that lost is told in the card of the compressed
+model, {origin.name}. Every other weight is as it was there.
+
+```console
+$ {shlex.join(["subspace-atlas", "restore", origin.spec, "-o", "OUT"])}
+```
+"""
+    (folder / CARD_FILE).write_text(text, encoding="utf-8")
+
+
+def command_of(spec: str, config: Mapping[str, Any]) -> str:
+    """The command that makes a compressed model again.
+
+    Args:
+        spec: The model it was made from.
+        config: Of the run's record.
+    """
+    words = ["subspace-atlas", "compress", spec]
+    for name, value in _asked(config).items():
+        option = _OPTIONS.get(name)
+        if option is None:
+            continue
+        words.append(option)
+        if isinstance(value, list | tuple):
+            words.append(",".join(map(str, value)))
+        elif isinstance(value, dict):
+            words.append(",".join(f"{kind}={count}" for kind, count in value.items()))
+        elif value is not True:
+            words.append(str(value))
+    return shlex.join([*words, "-o", "OUT"])
+
+
+def call_of(spec: str, config: Mapping[str, Any]) -> str:
+    """The same in Python, as `command_of`."""
+    given = "".join(f", {name}={value!r}" for name, value in _asked(config).items())
+    return f'engine.compress_model({spec!r}{given}, output="OUT")'
+
+
+def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a plan differs from what is taken when nothing is said."""
+    usual = {item.name: item.default for item in fields(CompressionConfig)}
+    return {
+        name: value
+        for name, value in config.items()
+        if name in usual and value != usual[name] and value is not None
+    }
+
+
+def _compressed_card(origin: Origin, record: RunRecord, cost: ModelCost, model_class: str) -> str:
+    figures, source = record.figures, record.source
+    dimensions = name_dimensions(figures["dimensions"])
+    subspaces = "one subspace" if figures["k"] == 1 else f"{figures['k']} subspaces"
+    notes = [*figures["notes"], *figures["model"]["notes"]]
+    listed = "".join(f"- {note}\n" for note in notes)
+    return f"""{_head(origin)}
+# {origin.name} with a smaller embedding layer
+
+The embedding layer of {_linked(origin)} ({source["rows"]:,} × {source["columns"]:,}) held as
+{subspaces} of dimension {dimensions} instead of one matrix. All other weights are as they were.
+
+## Load it
+
+```console
+$ pip install subspace-atlas
+```
+
+```python
+import engine  # tells transformers of the layer; without it, loading stops with an error
+
+{_loading(origin, model_class)}
+```
+
+`subspace-atlas restore FOLDER -o OUT` makes a dense model of it that loads without us.
+
+## What it takes, and what it loses
+
+| | before | after |
+| --- | ---: | ---: |
+{_rows(cost)}
+
+Error of the embedding, ‖A − Â‖² / ‖A‖²: {cost.relative_error:.4f}. {_neighbours(figures)}
+{figures["verdict"]}
+
+{listed}
+## How it was made
+
+On {record.created_at:%Y-%m-%d} by Subspace Atlas {record.versions.get("subspace-atlas")}, after
+{_PAPER}. Every setting and figure is in `run.json`.
+
+{_again(origin, record)}"""
+
+
+def _head(origin: Origin) -> str:
+    """Front matter, as the hub reads it."""
+    base = origin.hub_id or origin.card.get("base_model")
+    lines = {} if base is None else {"base_model": base}
+    lines["library_name"] = "sentence-transformers" if origin.is_sentence_model else "transformers"
+    lines |= {key: value for key, value in origin.card.items() if key != "base_model"}
+    text = "".join(f"{key}: {value}\n" for key, value in lines.items())
+    return f"---\n{text}tags:\n- subspace-atlas\n---\n"
+
+
+def _linked(origin: Origin) -> str:
+    if origin.hub_id is None:
+        return origin.name
+    return f"[{origin.name}](https://huggingface.co/{origin.hub_id})"
+
+
+def _loading(origin: Origin, model_class: str) -> str:
+    if origin.is_sentence_model or model_class == "SentenceTransformer":
+        return (
+            "from sentence_transformers import SentenceTransformer\n\n"
+            'model = SentenceTransformer("FOLDER")'
+        )
+    return (
+        f'from transformers import {model_class}\n\nmodel = {model_class}.from_pretrained("FOLDER")'
+    )
+
+
+def _rows(cost: ModelCost) -> str:
+    rows: list[str] = []
+    for name, before, after in cost_rows(cost):
+        whole = isinstance(before, int)
+        shown = (f"{before:,} | {after:,}") if whole else f"{before:.1f} | {after:.1f}"
+        rows.append(f"| {name} | {shown} |")
+    return "\n".join(rows)
+
+
+def _neighbours(figures: Mapping[str, Any]) -> str:
+    kept = figures["neighbours_kept"]
+    if kept is None:
+        return ""
+    return f"Of a token's {kept['count']} nearest neighbours it keeps {kept['mean']:.1%}."
+
+
+def _again(origin: Origin, record: RunRecord) -> str:
+    if not origin.spec:
+        return f"It was made of {origin.name}, which was in memory.\n"
+    return f"""```console
+$ {command_of(origin.spec, record.config)}
+```
+
+```python
+{call_of(origin.spec, record.config)}
+```
+"""

@@ -1,0 +1,155 @@
+"""A factorization put into a model: the smaller model, what it costs, and its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import nn
+
+from engine.errors import EngineError, ModelError
+from engine.export.card import write_card
+from engine.export.companions import Origin
+from engine.export.cost import (
+    ModelCost,
+    error_of,
+    measure_size,
+    share_weights,
+    time_forwards,
+)
+from engine.export.models import quiet_transformers
+from engine.factorization import Factorization
+from engine.network.replacement import replace_embedding, transformer_of
+from engine.network.surgery import check_replaceable
+from engine.progress import ProgressCallback, ignore_progress
+from engine.records import RunRecord
+from engine.runs import Run, write_run
+
+MODEL_FIGURES = "model"
+"""Where a run's figures hold those of a whole model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SmallerModel:
+    """A model with subspaces for an embedding.
+
+    Attributes:
+        model: Of transformers or sentence-transformers; `save_pretrained` works as ever.
+        factorization: What its embedding is made of.
+        cost: What it takes, and what it took before.
+        record: How it was made, with all figures; what ``run.json`` in its folder says.
+        origin: Where the model comes from.
+        notes: What the user should know, each a full sentence.
+    """
+
+    model: nn.Module
+    factorization: Factorization
+    cost: ModelCost
+    record: RunRecord
+    origin: Origin
+    notes: tuple[str, ...]
+
+    def save(self, folder: str | Path) -> Run:
+        """Write the model folder, whole or not at all.
+
+        Args:
+            folder: Where to. A run or a compressed model that is there is replaced.
+
+        Returns:
+            The folder as a run.
+
+        Raises:
+            ParameterError: If the place is taken.
+            EngineError: If the disk refuses.
+        """
+        return write_run(Path(folder), self.record, self.write)
+
+    def write(self, folder: Path) -> None:
+        """Put the model's files into an empty folder: all but the record.
+
+        Raises:
+            EngineError: If the disk refuses.
+        """
+        save_model(self.model, self.origin, folder)
+        write_card(self, folder)
+
+
+def shrink(
+    model: nn.Module,
+    factorization: Factorization,
+    record: RunRecord,
+    *,
+    origin: Origin,
+    notes: tuple[str, ...] = (),
+    progress: ProgressCallback = ignore_progress,
+) -> SmallerModel:
+    """Put a factorization into a model and measure it before and after.
+
+    Args:
+        model: Of transformers or sentence-transformers; changed in place.
+        factorization: Of its input embedding.
+        record: How that was made, as `engine.recording.record_compression` gives it.
+        origin: Where the model comes from.
+        notes: On loading it.
+        progress: Called between forward passes; may raise to stop.
+
+    Raises:
+        ModelError: If the embedding cannot be replaced.
+        ShapeError: If the factorization is of another shape.
+    """
+    inner = transformer_of(model)
+    dense = check_replaceable(inner)
+    weight = dense.weight.detach()
+    original = share_weights(inner)
+    before = measure_size(inner, dense, weight.numel())
+    embedding = replace_embedding(model, factorization).embedding
+    after = measure_size(inner, embedding, factorization.parameters)
+    times = None
+    try:
+        times, *seconds = time_forwards(original, share_weights(inner), progress)
+        before, after = (
+            replace(size, forward_seconds=own)
+            for size, own in zip((before, after), seconds, strict=True)
+        )
+    except ModelError as error:
+        notes = (*notes, f"The forward pass was not timed: {error}.")
+    cost = ModelCost(
+        before=before,
+        after=after,
+        times=times,
+        dtype=str(weight.dtype).removeprefix("torch."),
+        relative_error=error_of(embedding, weight),
+    )
+    figures = {**record.figures, MODEL_FIGURES: {**cost.as_dict(), "notes": list(notes)}}
+    return SmallerModel(
+        model=model,
+        factorization=factorization,
+        cost=cost,
+        record=replace(record, figures=figures),
+        origin=origin,
+        notes=notes,
+    )
+
+
+def save_model(model: Any, origin: Origin, folder: Path) -> None:  # noqa: ANN401
+    """Write a model's weights and configuration, and what belongs to them, into a folder.
+
+    Args:
+        model: Of transformers or sentence-transformers.
+        origin: Where it comes from.
+        folder: An empty folder.
+
+    Raises:
+        EngineError: If the disk refuses.
+    """
+    with quiet_transformers():
+        try:
+            if hasattr(model, "get_input_embeddings"):
+                model.save_pretrained(folder)
+            else:  # sentence-transformers has a card of its own, which says nothing of this
+                model.save_pretrained(str(folder), create_model_card=False)
+            origin.copy_to(folder)
+        except SafetensorError as error:  # a full disk comes as either
+            raise EngineError(f"could not write the model to {folder}: {error}") from error
