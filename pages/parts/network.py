@@ -37,9 +37,15 @@ def show_network(view: View, table: EmbeddingTable, row: int | None) -> None:
     rank = view.figures["svd"]["dimensions"][0]
     # Every name in it is escaped; `st.html` would take the drawing out.
     st.markdown(draw_network(sizes, rank, token, theme), unsafe_allow_html=True)
+    bits = ""
+    if plan.coding is not None:
+        bits = (
+            f" In this plan a coordinate takes {plan.coding.bits} bits, a number of a basis "
+            f"{plan.coding.basis_bits}."
+        )
     st.caption(
         "The column of tokens is parted as the tokens are; all other columns have one scale. Find "
-        "another token above the map to see its way."
+        f"another token above the map to see its way.{bits}"
     )
     with st.expander("The same as a table"):
         _show_parts(view, sizes, rank)

@@ -312,6 +312,16 @@ def test_found_token_is_the_one_whose_path_is_drawn(table: Path) -> None:
     assert f"the way of “row 11”, through layer {label + 1} alone." in explanation(app)
 
 
+def test_network_says_in_how_many_bits_it_is_stored(table: Path) -> None:
+    run = keep_run(table, bits=4, basis_bits=8)
+    app = open_file(table, run=run, map="PCA")
+    assert not app.exception
+    (said,) = [item.value for item in app.caption if "The column of tokens" in item.value]
+    assert said.endswith(" In this plan a coordinate takes 4 bits, a number of a basis 8.")
+    parts = app.dataframe[1].value
+    assert parts["Bytes"].iloc[-1] == RunStore().load(run).record.figures["stored_bytes"]
+
+
 def test_factorization_is_a_download(table: Path) -> None:
     app = open_file(table, run=keep_run(table), map="PCA")
     (button,) = app.get("download_button")
