@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from engine.layout import umap_layout as umap_layout
     from engine.methods import factorize as factorize
     from engine.network.embedding import SubspaceEmbedding as SubspaceEmbedding
+    from engine.network.onnx import export_onnx as export_onnx
     from engine.network.replacement import replace_embedding as replace_embedding
     from engine.runs import RunStore as RunStore
     from engine.sources import load_table as load_table
@@ -40,6 +41,7 @@ _HOMES = {
     "ProjectiveClustering": "engine.estimator",
     "RunStore": "engine.runs",
     "SubspaceEmbedding": "engine.network.embedding",
+    "export_onnx": "engine.network.onnx",
     "factorize": "engine.methods",
     "load_table": "engine.sources",
     "pca_layout": "engine.layout",

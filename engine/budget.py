@@ -7,8 +7,87 @@ Truncated SVD of rank r is the case k = 1, j = r.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from engine.errors import ParameterError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSizes:
+    """What a plan stores, part by part.
+
+    Attributes:
+        d: Columns.
+        sizes: n_1 … n_k, rows of each subspace.
+        dimensions: j_1 … j_k.
+        affine: Whether each subspace stores an offset as well.
+
+    Raises:
+        ParameterError: If there is not one dimension a subspace.
+    """
+
+    d: int
+    sizes: tuple[int, ...]
+    dimensions: tuple[int, ...]
+    affine: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that sizes and dimensions belong together."""
+        if len(self.sizes) != len(self.dimensions) or not self.sizes:
+            raise ParameterError(
+                f"each subspace needs a number of rows and a dimension, got {len(self.sizes)} and "
+                f"{len(self.dimensions)}"
+            )
+
+    @property
+    def k(self) -> int:
+        """Number of subspaces."""
+        return len(self.sizes)
+
+    @property
+    def n(self) -> int:
+        """Rows of all subspaces."""
+        return sum(self.sizes)
+
+    @property
+    def coordinates(self) -> tuple[int, ...]:
+        """n_c·j_c of each subspace: numbers of its rows' own."""
+        return tuple(n * j for n, j in zip(self.sizes, self.dimensions, strict=True))
+
+    @property
+    def bases(self) -> tuple[int, ...]:
+        """j_c·d of each subspace: numbers that its rows share."""
+        return tuple(j * self.d for j in self.dimensions)
+
+    @property
+    def offsets(self) -> int:
+        """k·d when affine, else none."""
+        return offset_parameters(self.d, self.k, affine=self.affine)
+
+    @property
+    def parameters_before(self) -> int:
+        """n·d: numbers of the matrix that the plan stands for."""
+        return self.n * self.d
+
+    @property
+    def parameters(self) -> int:
+        """Numbers stored: Σ n_c·j_c + Σ j_c·d, and the offsets."""
+        return sum(self.coordinates) + sum(self.bases) + self.offsets
+
+    @property
+    def rate(self) -> float:
+        """Compression rate: 1 − parameters / (n·d); negative when larger than the matrix."""
+        return 1 - self.parameters / self.parameters_before
+
+    def only(self, labels: Sequence[int]) -> PlanSizes:
+        """The same of some of the subspaces, at least one."""
+        return PlanSizes(
+            d=self.d,
+            sizes=tuple(self.sizes[label] for label in labels),
+            dimensions=tuple(self.dimensions[label] for label in labels),
+            affine=self.affine,
+        )
 
 
 def parameters(n: int, d: int, k: int, j: int, *, affine: bool = False) -> int:

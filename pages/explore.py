@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from engine import EmbeddingTable, EngineError
-from pages.parts import charts, details, entry, headline, history, inputs, jobs, state
+from pages.parts import charts, details, entry, headline, history, inputs, jobs, network, state
 from pages.parts.plan import choose_plan
 from pages.parts.state import Source, View
 from pages.parts.wording import literal
@@ -123,6 +123,7 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         _token_table(table, view, selected, found, query)
     if view is not None:
         details.show_subspaces(view, table.tokens)
+        network.show_network(view, table, int(found[0]) if len(found) else None)
         details.show_use(view.figures)
         details.show_fit(view)
 

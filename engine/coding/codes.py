@@ -216,7 +216,8 @@ def unpack_levels(codes: Tensor, bits: int, columns: int) -> Tensor:
     """
     if bits == 8:
         return codes.float() - 127.5
-    words = codes
+    # ONNX mixes up the signs of bytes and of Python's numbers.
+    words = codes.int() if torch.compiler.is_exporting() else codes
     if bits == 3:  # three bytes hold eight numbers; the others divide a byte
         high, middle, low = (
             pad(codes, (0, -codes.shape[1] % 3)).int().unflatten(1, (-1, 3)).unbind(2)

@@ -177,6 +177,8 @@ class SubspaceEmbedding(nn.Module):
         if not torch.compiler.is_compiling() and not input_ids.numel():
             return self.bases.new_empty(*input_ids.shape, self.embedding_dim, dtype=self.dtype)
         places = self.positions.index_select(0, input_ids.reshape(-1))
+        if torch.compiler.is_exporting():
+            places = places.long()  # onnxruntime knows no other whole numbers for this
         distinct, inverse = torch.unique(places, return_inverse=True)  # sorted: by subspace
         with _without_autocast(self.weight.device.type):
             rows = self._rows(distinct)

@@ -63,12 +63,17 @@ class SmallLayer:
         if self.steps is None:
             return self.basis
         if self.basis_steps is None:
-            return self.basis.view(torch.float16).to(self.steps.dtype)
+            return _widen(self.basis, self.steps.dtype)
         levels = unpack_levels(self.basis, 8, self.basis.shape[1])
-        steps = self.basis_steps.view(torch.float16).to(self.steps.dtype)
+        steps = _widen(self.basis_steps, self.steps.dtype)
         return levels.to(self.steps.dtype) * steps.unsqueeze(1)
 
     def _decode_offset(self) -> Tensor | None:
         if self.offset is None or self.steps is None:
             return self.offset
-        return self.offset.view(torch.float16).to(self.steps.dtype)
+        return _widen(self.offset, self.steps.dtype)
+
+
+def _widen(halves: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers kept as the bits of float16, in another dtype; for an export they are floats."""
+    return (halves if halves.is_floating_point() else halves.view(torch.float16)).to(dtype)

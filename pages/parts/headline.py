@@ -9,7 +9,7 @@ import streamlit as st
 from engine.figures import is_plain_svd
 from pages.parts.languages import name_counted
 from pages.parts.state import View
-from pages.parts.wording import literal, short_bytes, short_count
+from pages.parts.wording import fewer_or_more, literal, short_bytes, short_count
 
 
 def describe(view: View) -> str:
@@ -35,8 +35,7 @@ def show_figures(figures: dict[str, Any]) -> None:
     row.metric(
         "Numbers stored",
         short_count(figures["parameters"]),
-        f"{abs(figures['rate']):.1%} {'fewer' if figures['rate'] >= 0 else 'more'} than "
-        f"{short_count(figures['parameters_before'])}",
+        f"{fewer_or_more(figures['rate'])} than {short_count(figures['parameters_before'])}",
         delta_color="off",
         delta_arrow="off",
         border=True,

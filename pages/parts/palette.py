@@ -18,6 +18,7 @@ SEQUENTIAL = {
 }
 CONTEXT = {"light": "#9AA0A6", "dark": "#6B7280"}
 ACCENT = {"light": "#111827", "dark": "#FFFFFF"}
+PAGE = {"light": "#FFFFFF", "dark": "#0F151D"}  # backgroundColor of .streamlit/config.toml
 
 
 def subspace_colour(label: int, theme: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from itertools import accumulate
+from unicodedata import east_asian_width
 
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+\-.!|~$:<>&]")
 
@@ -26,10 +29,36 @@ def short_bytes(value: float) -> str:
     return f"{value:.0f} bytes"
 
 
+def fewer_or_more(rate: float) -> str:
+    """What a compression rate means: 40.2% fewer."""
+    return f"{abs(rate):.1%} {'fewer' if rate >= 0 else 'more'}"
+
+
 def duration(seconds: float) -> str:
     """A length of time: 42 s, 3 min 20 s."""
     whole = max(0, round(seconds))
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which a drawing cannot hold."""
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def shorten(text: str, letters: int) -> str:
+    """Printable text that is no broader than some small letters, with an ellipsis where cut."""
+    text = printable(text)
+    ends = list(accumulate(_breadth(letter) for letter in text))
+    if bisect_right(ends, letters) == len(text):
+        return text
+    return f"{text[: bisect_right(ends, letters - 1)]}…"
+
+
+def _breadth(letter: str) -> float:
+    """Roughly, in small letters."""
+    if east_asian_width(letter) in "WF":
+        return 2
+    return 1.5 if letter.isupper() else 1
 
 
 def literal(text: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import factorize
 from engine.budget import (
+    PlanSizes,
     budget_for_rate,
     check_dimension,
     check_k,
@@ -31,6 +34,36 @@ def test_worked_examples_of_the_paper() -> None:
     assert dimension_for_rate(20, 10, 1, 0.4) == 4
     assert parameters(120, 3, 1, 2) == 246  # a plane in R^3
     assert parameters(120, 3, 3, 1) == 129  # three lines
+
+
+@given(st.integers(1, 50), widths, st.data(), st.booleans())
+def test_parts_of_a_uniform_plan_add_up_to_the_formula(
+    k: int, d: int, data: st.DataObject, affine: bool
+) -> None:
+    sizes = tuple(data.draw(st.lists(st.integers(1, 10_000), min_size=k, max_size=k)))
+    j = data.draw(st.integers(0, d))
+    plan = PlanSizes(d=d, sizes=sizes, dimensions=(j,) * k, affine=affine)
+    assert plan.parameters == parameters(plan.n, d, k, j, affine=affine)
+    assert plan.rate == pytest.approx(rate_for_dimension(plan.n, d, k, j, affine=affine))
+    assert sum(plan.only([label]).parameters for label in range(k)) == plan.parameters
+
+
+def test_parts_of_a_plan_are_those_of_its_factorization() -> None:
+    matrix = torch.randn(60, 8, generator=torch.Generator().manual_seed(1))
+    fitted = factorize(matrix, k=3, j=[1, 2, 5], affine=True, n_init=1)
+    plan = PlanSizes(d=8, sizes=fitted.sizes, dimensions=fitted.dimensions, affine=fitted.affine)
+    assert plan.coordinates == tuple(block.numel() for block in fitted.coordinates)
+    assert plan.bases == tuple(basis.numel() for basis in fitted.bases)
+    assert (plan.offsets, plan.parameters) == (24, fitted.parameters)
+    assert plan.rate == pytest.approx(fitted.rate)
+
+
+@pytest.mark.parametrize(("sizes", "dimensions"), [((), ()), ((3, 4), (1,))])
+def test_parts_that_do_not_belong_together_are_refused(
+    sizes: tuple[int, ...], dimensions: tuple[int, ...]
+) -> None:
+    with pytest.raises(ParameterError, match="a number of rows and a dimension, got"):
+        PlanSizes(d=4, sizes=sizes, dimensions=dimensions)
 
 
 @st.composite

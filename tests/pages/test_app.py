@@ -12,7 +12,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
-from engine import RunStore, load_table
+from engine import Factorization, RunStore, load_table
 from engine.budget import dimension_for_rate, parameters
 from engine.clustering.losses import parse_loss
 from engine.compression import CompressionConfig, compress_table
@@ -235,7 +235,7 @@ def test_weighted_run_shows_what_it_was_weighted_by(
     assert app.metric[3].delta.startswith("weighted SVD ")
     assert app.metric[4].delta.startswith("weighted SVD ")
     assert any("Tokens count by their use in English text" in item.value for item in app.markdown)
-    subspaces, use, starts = (frame.value for frame in app.dataframe)
+    subspaces, _, use, starts = (frame.value for frame in app.dataframe)
     assert len(subspaces.data if hasattr(subspaces, "data") else subspaces) == 2
     assert use["Used"].tolist() == ["never", "up to 1 in a million", "up to 100 in a million",
                                     "more often"]  # fmt: skip
@@ -249,7 +249,7 @@ def test_plain_run_shows_no_weights(table: Path) -> None:
     app = open_file(table, run=keep_run(table), map="PCA")
     assert not app.exception
     assert "Error, weighted by use" not in [metric.label for metric in app.metric]
-    assert len(app.dataframe) == 2
+    assert len(app.dataframe) == 3
 
 
 def test_runs_of_the_first_version_still_open(table: Path) -> None:
@@ -257,6 +257,76 @@ def test_runs_of_the_first_version_still_open(table: Path) -> None:
     assert not app.exception
     assert not app.warning
     assert len(app.metric) == 4
+
+
+def drawing(app: AppTest) -> str:
+    """The network."""
+    (found,) = [item.value for item in app.markdown if "<svg" in item.value]
+    return found
+
+
+def explanation(app: AppTest) -> str:
+    """What is said above the network."""
+    (found,) = [item.value for item in app.markdown if item.value.startswith("Before, every")]
+    return found
+
+
+def test_network_and_its_table_count_as_the_run_does(table: Path) -> None:
+    run = keep_run(table, k=3, rate=None, j=[2, 5, 9])
+    figures = RunStore().load(run).record.figures
+    app = open_file(table, run=run, map="PCA")
+    assert not app.exception
+    counted = f"{figures['parameters']:,} numbers, {figures['rate']:.1%} fewer"
+    assert counted in drawing(app)
+    assert f"{figures['svd']['parameters']:,} numbers, " in drawing(app)
+    assert "in **exactly one of 3 small layers**" in explanation(app)
+    parts = app.dataframe[1].value
+    whole = parts[parts["Part"] == "Whole"]
+    assert whole["Bytes"].tolist() == [
+        figures["dense_bytes"],
+        figures["svd"]["stored_bytes"],
+        figures["stored_bytes"],
+    ]
+    plan = parts[parts["Layer"] == "This plan"]
+    assert plan["Numbers"][:-1].sum() == plan["Numbers"].iloc[-1] == figures["parameters"]
+    assert [shape.split(" × ")[1] for shape in plan["Shape"][:3]] == ["2", "5", "9"]
+    labels = plan[plan["Part"] == "Each token's subspace"]
+    assert (labels["Shape"].tolist(), labels["Bytes"].tolist()) == (["120"], [30])
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_network_of_one_subspace(table: Path, affine: bool) -> None:
+    app = open_file(table, run=keep_run(table, k=1, affine=affine), map="PCA")
+    assert not app.exception
+    assert "small layers" not in explanation(app)
+    layers = app.dataframe[1].value["Layer"].unique().tolist()
+    assert layers == (["Before", "SVD", "This plan"] if affine else ["Before", "This plan"])
+    assert ("Offsets" in app.dataframe[1].value["Part"].tolist()) == affine
+
+
+def test_found_token_is_the_one_whose_path_is_drawn(table: Path) -> None:
+    run = keep_run(table)
+    app = open_file(table, run=run, map="PCA")
+    app.text_input(key="find").set_value("ROW 11").run()
+    label = int(Factorization.load(RunStore().load(run).folder).labels[11])
+    assert f"the way of “row 11”, through layer {label + 1} alone." in explanation(app)
+
+
+def test_network_says_in_how_many_bits_it_is_stored(table: Path) -> None:
+    run = keep_run(table, bits=4, basis_bits=8)
+    app = open_file(table, run=run, map="PCA")
+    assert not app.exception
+    (said,) = [item.value for item in app.caption if "The column of tokens" in item.value]
+    assert said.endswith(" In this plan a coordinate takes 4 bits, a number of a basis 8.")
+    parts = app.dataframe[1].value
+    assert parts["Bytes"].iloc[-1] == RunStore().load(run).record.figures["stored_bytes"]
+
+
+def test_factorization_is_a_download(table: Path) -> None:
+    app = open_file(table, run=keep_run(table), map="PCA")
+    (button,) = app.get("download_button")
+    assert button.proto.label == "Factorization"
+    assert button.proto.deferred_file_id, "the file is made only when it is asked for"
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pages.parts.palette import ACCENT, CONTEXT, SEQUENTIAL, subspace_colour, subspace_symbol
+from pages.parts.palette import ACCENT, CONTEXT, PAGE, SEQUENTIAL, subspace_colour, subspace_symbol
 
+CONFIG = Path(__file__).resolve().parents[2] / ".streamlit" / "config.toml"
 THEMES = ("light", "dark")
 COLOURS = 8
 # Machado, Oliveira and Fernandes (2009), severity 1.0, on linear RGB.
@@ -79,7 +82,13 @@ def test_accent_stands_out_from_the_quiet_colour(theme: str) -> None:
     assert abs(lightness[0] - lightness[1]) > 40
 
 
-@pytest.mark.parametrize(("theme", "page"), [("light", "#FFFFFF"), ("dark", "#0F151D")])
+@pytest.mark.parametrize("theme", THEMES)
+def test_page_colour_is_that_of_the_theme(theme: str) -> None:
+    config = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+    assert config["theme"][theme]["backgroundColor"] == PAGE[theme]
+
+
+@pytest.mark.parametrize(("theme", "page"), PAGE.items())
 def test_scale_of_values_rises_in_lightness_and_never_fades_into_the_page(
     theme: str, page: str
 ) -> None:

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.parts.wording import duration, literal, short_bytes, short_count
+from pages.parts.wording import (
+    duration,
+    fewer_or_more,
+    literal,
+    printable,
+    short_bytes,
+    short_count,
+    shorten,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +69,32 @@ def test_foreign_text_is_markdown_for_itself(text: str) -> None:
 
 def test_words_and_paths_stay_readable_where_nothing_needs_marking() -> None:
     assert literal("expected 384 columns, got 12") == "expected 384 columns, got 12"
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"), [(0.402, "40.2% fewer"), (0, "0.0% fewer"), (-0.05, "5.0% more")]
+)
+def test_rates_are_said_as_a_change(rate: float, text: str) -> None:
+    assert fewer_or_more(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("berlin", "berlin"),
+        ("facilitates", "facilitat…"),
+        ("WASHINGTON", "WASHIN…"),
+        ("日本語日本語", "日本語日…"),
+        ("a\nb", "a�b"),
+        ("", ""),
+    ],
+)
+def test_names_are_cut_where_there_is_no_room(text: str, shown: str) -> None:
+    assert shorten(text, 10) == shown
+
+
+@given(st.text())
+def test_printable_text_has_nothing_that_a_drawing_cannot_hold(text: str) -> None:
+    shown = printable(text)
+    assert len(shown) == len(text)
+    assert shown.isprintable()
