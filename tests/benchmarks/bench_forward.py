@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -27,22 +25,26 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import engine
-from engine.export.models import load_model
+from engine.budget import dimension_for_rate
+from engine.coding.codes import decoded
+from engine.export.models import open_model
+from engine.factorization import Factorization, FitRecord
+from engine.projection import project_rows
 from tests.benchmarks.machine import describe_machine, machine_line
 
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results"
 SHAPES = ((32, 128), (1, 16))
-RATE, K, SEED = 0.4, 5, 0
+RATE, K = 0.4, 5
 BERT_BASE = (30527, 768)
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=8.0, help="for each row of the tables")
     seconds = parser.parse_args().seconds
-    tables = {"MiniLM 30522 × 384": engine.load_table("bundled:minilm").matrix, "30527 × 768": _clustered(BERT_BASE)}
-    layers = [row for name, matrix in tables.items() for row in _time_layers(name, matrix, seconds)]
+    tables = {"MiniLM 30522 × 384": _fit(_minilm_rows()), "random 30527 × 768": _random(*BERT_BASE)}
+    layers = [row for name, plans in tables.items() for row in _time_layers(name, *plans, seconds)]
     models = [_time_model(shape, seconds) for shape in SHAPES]
     sizes = _measure_sizes()
     values = {"machine": describe_machine(), "layers": layers, "models": models, "sizes": sizes}
@@ -52,29 +54,51 @@ def main() -> None:
     print(text)
 
 
-def _clustered(shape: tuple[int, int]) -> Tensor:
-    """Random rows; what a forward costs does not depend on what they hold."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(SEED)) * 0.03
+def _minilm() -> nn.Module:
+    stored = open_model("bundled:minilm")
+    assert stored is not None
+    return stored.load()[0].eval()
 
 
-def _fit(matrix: Tensor) -> tuple[engine.Factorization, engine.Factorization]:
-    plan = engine.factorize(matrix, k=K, rate=RATE, seed=SEED, n_init=1, max_iterations=5)
+def _minilm_rows() -> Tensor:
+    return engine.load_table("bundled:minilm").matrix
+
+
+def _fit(matrix: Tensor) -> tuple[Factorization, Factorization]:
+    """The plan and the SVD of its rate."""
+    plan = engine.factorize(matrix, k=K, rate=RATE, n_init=1, seeding="directions")
     return plan, engine.factorize(matrix, method="svd", rate=RATE)
 
 
-def _svd_pair(svd: engine.Factorization) -> nn.Module:
+def _random(n: int, d: int) -> tuple[Factorization, Factorization]:
+    """The same without a fit: what a forward costs does not depend on what the numbers are."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(n, d, generator=generator)
+    record = FitRecord(method="random", config={}, source="", versions={})
+    found: list[Factorization] = []
+    for k in (K, 1):
+        j = dimension_for_rate(n, d, k, RATE)
+        labels = torch.randint(k, (n,), generator=generator)
+        frames = torch.linalg.qr(torch.randn(k, d, j, generator=generator)).Q
+        bases = tuple(frame.T.contiguous() for frame in frames)
+        found.append(project_rows(matrix, labels, bases, record))
+    return found[0], found[1]
+
+
+def _svd_pair(svd: Factorization) -> nn.Module:
     """The SVD as people build it: an embedding of the rank, and a linear layer."""
-    (coordinates,), (basis,) = svd.coordinates, svd.bases
-    assert isinstance(coordinates, Tensor) and isinstance(basis, Tensor)
+    coordinates, basis = decoded(svd.coordinates[0]), decoded(svd.bases[0])
     up = nn.Linear(*basis.shape, bias=False)
     up.weight = nn.Parameter(basis.T.contiguous())
     return nn.Sequential(nn.Embedding.from_pretrained(coordinates), up)
 
 
-def _time_layers(name: str, matrix: Tensor, seconds: float) -> list[dict[str, Any]]:
-    plan, svd = _fit(matrix)
+def _time_layers(
+    name: str, plan: Factorization, svd: Factorization, seconds: float
+) -> list[dict[str, Any]]:
+    n = plan.shape[0]
     layers = {
-        "nn.Embedding": nn.Embedding.from_pretrained(matrix),
+        "nn.Embedding": nn.Embedding(*plan.shape),
         "SVD pair": _svd_pair(svd),
         "subspaces": engine.SubspaceEmbedding(plan),
         "8 bits": engine.SubspaceEmbedding(plan.quantize(bits=8)),
@@ -83,7 +107,7 @@ def _time_layers(name: str, matrix: Tensor, seconds: float) -> list[dict[str, An
     rows: list[dict[str, Any]] = []
     for shape in SHAPES:
         for law, draw in (("all distinct", _distinct), ("Zipf", _zipf)):
-            batches = [draw(len(matrix), shape, seed) for seed in range(8)]
+            batches = [draw(n, shape, seed) for seed in range(8)]
             calls = {key: (lambda ids, layer=layer: layer(ids)) for key, layer in layers.items()}
             distinct = statistics.mean(len(batch.unique()) for batch in batches)
             rows.append(
@@ -128,8 +152,7 @@ def _race(
 
 
 def _time_model(shape: tuple[int, int], seconds: float) -> dict[str, Any]:
-    before, after = load_model("bundled:minilm").eval(), load_model("bundled:minilm").eval()
-    matrix = engine.load_table("bundled:minilm").matrix
+    before, after, matrix = _minilm(), _minilm(), _minilm_rows()
     engine.replace_embedding(after, _fit(matrix)[0])
     calls = {"before": before, "after": after}
     batches = [_zipf(len(matrix), shape, seed) for seed in range(4)]
@@ -137,39 +160,69 @@ def _time_model(shape: tuple[int, int], seconds: float) -> dict[str, Any]:
 
 
 def _measure_sizes() -> dict[str, Any]:
-    """Counted bytes beside the bytes of a file's tensors and of a process's memory."""
-    plan, _ = _fit(engine.load_table("bundled:minilm").matrix)
+    """Counted bytes beside the bytes of a file's tensors and of the layer in memory."""
+    plan, _ = _fit(_minilm_rows())
+    named = {"32 bits": plan, "8 bits": plan.quantize(bits=8), "4 bits": plan.quantize(bits=4)}
     sizes: dict[str, Any] = {}
-    for name, coded in {"32 bits": plan, "8 bits": plan.quantize(bits=8), "4 bits": plan.quantize(bits=4)}.items():
+    for name, coded in named.items():
+        model = _minilm()
+        layer = engine.replace_embedding(model, coded).embedding
         with tempfile.TemporaryDirectory() as scratch:
-            model = load_model("bundled:minilm")
-            engine.replace_embedding(model, coded)
             model.save_pretrained(scratch)
-            file = Path(scratch) / "model.safetensors"
-            with safe_open(file, framework="pt") as stored:
-                keys = [key for key in stored.keys() if "word_embeddings" in key]  # noqa: SIM118
-                tensors = [stored.get_tensor(key) for key in keys]
-            coded.save(Path(scratch) / "plan")
-            sizes[name] = {
-                "counted": coded.stored_bytes,
-                "tensors": sum(tensor.nbytes for tensor in tensors),
-                "memory": _layer_memory(Path(scratch) / "plan"),
-                "file": file.stat().st_size,
-            }
+            with safe_open(Path(scratch) / "model.safetensors", framework="pt") as stored:
+                keys = [key for key in list(stored.keys()) if "word_embeddings" in key]
+                file_bytes = sum(stored.get_tensor(key).nbytes for key in keys)
+        held = [*layer.parameters(), *layer.buffers()]
+        sizes[name] = {
+            "counted": coded.stored_bytes,
+            "in the file": file_bytes,
+            "in memory": sum(tensor.untyped_storage().nbytes() for tensor in held),
+        }
     return sizes
 
 
-_PROBE = """
-import sys, engine
-layer = engine.SubspaceEmbedding(engine.Factorization.load(sys.argv[1]))
-print(sum(t.untyped_storage().nbytes() for t in [*layer.parameters(), *layer.buffers()]))
-"""
-
-
-def _layer_memory(plan: Path) -> int:
-    """Bytes that the layer's tensors hold in memory, what is derived included."""
-    command = [sys.executable, "-c", _PROBE, str(plan)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def _table(
+    layers: list[dict[str, Any]], models: list[dict[str, Any]], sizes: dict[str, Any]
+) -> str:
+    names = list(layers[0]["milliseconds"])
+    lines = [
+        "# Forward pass of a compressed layer",
+        "",
+        "Made by `python -m tests.benchmarks.bench_forward`: k = 5 subspaces at rate 0.4 beside "
+        "the SVD of that rate as an embedding and a linear layer. Median milliseconds, the layers "
+        f"by turns; read the ratios. {machine_line()}.",
+        "",
+        f"| table | tokens | drawn | distinct | {' | '.join(names)} | subspaces ÷ SVD pair |",
+        f"| --- | --- | --- | ---: |{' ---: |' * (len(names) + 1)}",
+    ]
+    for row in layers:
+        times = row["milliseconds"]
+        ratio = times["subspaces"] / times["SVD pair"]
+        cells = [row["table"], " × ".join(map(str, row["tokens"])), row["drawn"]]
+        cells += [f"{row['distinct']:,}", *(f"{times[name]:.3f}" for name in names)]
+        lines.append(f"| {' | '.join(cells)} | {ratio:.2f} |")
+    lines += [
+        "",
+        "The whole all-MiniLM-L6-v2, tokens by Zipf's law:",
+        "",
+        "| tokens | dense | subspaces | overhead |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for row in models:
+        before, after = row["milliseconds"]["before"], row["milliseconds"]["after"]
+        tokens = " × ".join(map(str, row["tokens"]))
+        lines.append(f"| {tokens} | {before:.2f} | {after:.2f} | {after / before - 1:+.1%} |")
+    lines += [
+        "",
+        "Bytes of the layer; in memory with 4 bytes a row that say where it lies:",
+        "",
+        "| numbers of | counted | in the file | in memory | memory ÷ counted |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, size in sizes.items():
+        cells = [name, *(f"{value:,}" for value in size.values())]
+        lines.append(f"| {' | '.join(cells)} | {size['in memory'] / size['counted']:.4f} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
