@@ -22,11 +22,12 @@ from engine.network.embedding import SubspaceEmbedding
 from engine.progress import Progress
 from engine.runs import read_run
 from tests.engine.export.conftest import COLUMNS, PLAN, ROWS, make_model
+from tests.engine.tables import gaussian, write_npy
 
 IDS = torch.arange(2, 14).view(2, 6)
 
 
-def outputs(model: Any) -> torch.Tensor:
+def outputs(model: Any) -> torch.Tensor:  # noqa: ANN401
     """Logits, or the last states of a model without a head."""
     inputs = {"input_ids": IDS}
     if model.config.is_encoder_decoder:
@@ -35,7 +36,7 @@ def outputs(model: Any) -> torch.Tensor:
         return model(**inputs)[0]
 
 
-def load(folder: Path, family: str) -> Any:
+def load(folder: Path, family: str) -> Any:  # noqa: ANN401
     import transformers
 
     return getattr(transformers, family).from_pretrained(folder)
@@ -132,7 +133,10 @@ def test_a_sentence_model_stays_one(sentence_model: Path, tmp_path: Path) -> Non
     assert (before.encode(texts) == loaded.encode(texts)).all()
     again = SentenceTransformer(str(tmp_path / "memory"), device="cpu")
     assert (again.encode(texts) == loaded.encode(texts)).all()
-    assert "sentence-transformers" in (tmp_path / "memory" / "README.md").read_text()
+    for folder in (out, tmp_path / "memory"):
+        card = (folder / "README.md").read_text()
+        assert "library_name: sentence-transformers" in card
+        assert 'SentenceTransformer("FOLDER")' in card
 
 
 def test_a_model_in_memory_is_changed_in_place(bert: Path, tmp_path: Path) -> None:
@@ -269,7 +273,7 @@ UNFIT: dict[str, tuple[Any, type[EngineError], str]] = {
     "other sizes": (
         lambda folder: change_config(folder, vocab_size=ROWS + 1),
         ShapeError,
-        rf"has shape \({ROWS}, {COLUMNS}\), and its config.json calls for \({ROWS + 1}, {COLUMNS}\)",
+        rf"shape \({ROWS}, {COLUMNS}\), and its config.json calls for \({ROWS + 1}, {COLUMNS}\)",
     ),
     "a head that reads the table": (
         make_deberta,
@@ -331,9 +335,6 @@ def test_a_plan_is_given_once(bert: Path) -> None:
 
 
 def test_a_table_is_no_model(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    from tests.engine.tables import gaussian, write_npy
-
     path = write_npy(tmp_path / "rows.npy", gaussian(40, 6))
     with pytest.raises(ModelError, match="is a table and no model"):
         engine.compress_model(path, **PLAN)
@@ -342,9 +343,11 @@ def test_a_table_is_no_model(tmp_path: Path) -> None:
 def test_a_compressed_model_is_no_table(bert: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     engine.compress_model(bert, output=out, **PLAN)
-    for read in (engine.load_table, engine.compress_model):
-        with pytest.raises(SourceError, match="is a compressed model.*subspace-atlas restore"):
-            read(out)
+    message = "is a compressed model: its embedding.*subspace-atlas restore FOLDER -o OUT"
+    with pytest.raises(SourceError, match=message):
+        engine.load_table(out)
+    with pytest.raises(SourceError, match=message):
+        engine.compress_model(out, **PLAN)
 
 
 def test_a_compressed_model_is_replaced_and_nothing_else(bert: Path, tmp_path: Path) -> None:
