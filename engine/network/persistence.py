@@ -94,7 +94,7 @@ class SubspaceQuantizer(HfQuantizer):
     def _process_model_after_weight_loading(self, model: Any, **_: object) -> Any:  # noqa: ANN401
         assert self.swap is not None
         embedding = self.swap.embedding
-        # transformers only warns of what a file lacks, and leaves a layer it does not know as it is.
+        # transformers only warns of what a file lacks; a layer it does not know stays as it is.
         absent = [name for name, part in embedding.state_dict(keep_vars=True).items() if _new(part)]
         if absent:
             raise FormatError(
