@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.compression import CompressionConfig
-from engine.export.companions import Origin
+from engine.export.companions import SENTENCE_TRANSFORMERS, Origin
 from engine.export.cost import ModelCost, cost_rows
 from engine.figures import name_dimensions
 from engine.records import RunRecord
@@ -167,7 +167,7 @@ def _head(origin: Origin) -> str:
     """Front matter, as the hub reads it."""
     base = origin.hub_id or origin.card.get("base_model")
     lines = {} if base is None else {"base_model": base}
-    lines["library_name"] = "sentence-transformers" if origin.is_sentence_model else "transformers"
+    lines["library_name"] = origin.library
     lines |= {key: value for key, value in origin.card.items() if key != "base_model"}
     text = "".join(f"{key}: {value}\n" for key, value in lines.items())
     return f"---\n{text}tags:\n- subspace-atlas\n---\n"
@@ -180,7 +180,7 @@ def _linked(origin: Origin) -> str:
 
 
 def _loading(origin: Origin, model_class: str) -> str:
-    if origin.is_sentence_model or model_class == "SentenceTransformer":
+    if origin.library == SENTENCE_TRANSFORMERS:
         return (
             "from sentence_transformers import SentenceTransformer\n\n"
             'model = SentenceTransformer("FOLDER")'

@@ -14,6 +14,7 @@ from engine.sources import BUNDLED_MODELS
 from engine.sources.bundled import PREFIX
 from engine.sources.files import HubFiles, ModelFiles
 
+TRANSFORMERS, SENTENCE_TRANSFORMERS = "transformers", "sentence-transformers"
 _MODULES = "modules.json"  # of sentence-transformers: which folders come after the model
 _NAMES = (
     # tokenizers and processors
@@ -53,6 +54,7 @@ class Origin:
     Attributes:
         name: What people call it.
         spec: What `engine.load_table` takes to find it again; empty for a model in memory.
+        library: What loads it: ``"transformers"`` or ``"sentence-transformers"``.
         hub_id: Its name on the Hugging Face hub, where that is known.
         card: Lines of its own card's head that its children keep, by key ("license").
         companions: The other files that belong to it, by their name in the folder.
@@ -60,14 +62,10 @@ class Origin:
 
     name: str
     spec: str = ""
+    library: str = TRANSFORMERS
     hub_id: str | None = None
     card: Mapping[str, str] = field(default_factory=dict[str, str])
     companions: Mapping[str, Path] = field(default_factory=dict[str, Path])
-
-    @property
-    def is_sentence_model(self) -> bool:
-        """Whether sentence-transformers made it."""
-        return _MODULES in self.companions
 
     def copy_to(self, folder: Path) -> None:
         """Put the other files into a folder.
@@ -111,6 +109,7 @@ def find_origin(files: ModelFiles, spec: str) -> Origin:
     return Origin(
         name=files.name,
         spec=spec,
+        library=TRANSFORMERS if found[_MODULES] is None else SENTENCE_TRANSFORMERS,
         hub_id=hub_id,
         card=_read_card_head(find_optional(files, _CARD)),
         companions={name: path for name, path in found.items() if path is not None},

@@ -13,7 +13,7 @@ from torch import nn
 
 from engine.compression import CompressionConfig, compress_table
 from engine.errors import EngineError, ModelError, ParameterError, ShapeError
-from engine.export.companions import Origin
+from engine.export.companions import SENTENCE_TRANSFORMERS, TRANSFORMERS, Origin
 from engine.export.models import open_model
 from engine.factorization import Factorization
 from engine.methods import Fitter, fit_alone
@@ -190,7 +190,8 @@ def target_in_memory(model: nn.Module) -> ModelTarget:
     from engine.network.replacement import transformer_of
     from engine.network.surgery import check_replaceable
 
-    weight = check_replaceable(transformer_of(model)).weight.detach()
+    inner = transformer_of(model)
+    weight = check_replaceable(inner).weight.detach()
     name = type(model).__name__
     table = EmbeddingTable(
         name=name,
@@ -202,7 +203,7 @@ def target_in_memory(model: nn.Module) -> ModelTarget:
     bytes_of_all = sum(parameter.nbytes for parameter in model.parameters())
     return ModelTarget(
         table=table,
-        origin=Origin(name=name),
+        origin=Origin(name=name, library=TRANSFORMERS if inner is model else SENTENCE_TRANSFORMERS),
         least_bytes=bytes_of_all - weight.nbytes,
         _load=lambda: (model, ()),
     )

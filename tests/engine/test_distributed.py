@@ -21,6 +21,8 @@ from engine.factorization import Factorization
 from engine.progress import ignore_progress
 from engine.requests import FitRequest
 from engine.resuming import fit_resumably
+from tests.engine.export.conftest import make_model
+from tests.engine.export.test_compressing import load
 from tests.engine.ranks_cases import make_cases
 from tests.engine.tables import gaussian, write_npy
 from tests.tolerances import TOLERANCES
@@ -157,3 +159,17 @@ def test_the_others_speak_up_when_the_first_process_dies(tmp_path: Path) -> None
     assert killed.returncode != 0
     assert killed.stderr.count("error: process 1 of 2 died") == 1
     assert (tmp_path / "out.partial").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_make_one_model(tmp_path: Path) -> None:
+    make_model(tmp_path / "bert", "BertForMaskedLM")
+    command = ("compress", "bert", "-k", 2, "-j", 4, "--starts", 1, "-o", "out", "--json")
+    finished = torchrun("engine.cli", *command, folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads(finished.stdout)  # one process printed, once
+    loaded = load(tmp_path / "out", "BertForMaskedLM")
+    assert loaded.get_input_embeddings().shape.dimensions == (4, 4)
+    size = (tmp_path / "out" / "model.safetensors").stat().st_size
+    assert 0 < size - report["model"]["after"]["file_bytes"] < 4096  # the file's header
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bert", "out"]

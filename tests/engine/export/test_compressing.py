@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,15 @@ from safetensors import safe_open
 from torch import nn
 
 import engine
-from engine.compression import CompressionConfig
-from engine.errors import EngineError, ModelError, ParameterError, ShapeError, SourceError
-from engine.export import compressing
+from engine.errors import ModelError, ParameterError
 from engine.network.embedding import SubspaceEmbedding
-from engine.progress import Progress
 from engine.runs import read_run
 from tests.engine.export.conftest import COLUMNS, PLAN, ROWS, make_model
 
 IDS = torch.arange(2, 14).view(2, 6)
 
 
-def outputs(model: Any) -> torch.Tensor:
+def outputs(model: Any) -> torch.Tensor:  # noqa: ANN401
     """Logits, or the last states of a model without a head."""
     inputs = {"input_ids": IDS}
     if model.config.is_encoder_decoder:
@@ -35,7 +30,7 @@ def outputs(model: Any) -> torch.Tensor:
         return model(**inputs)[0]
 
 
-def load(folder: Path, family: str) -> Any:
+def load(folder: Path, family: str) -> Any:  # noqa: ANN401
     import transformers
 
     return getattr(transformers, family).from_pretrained(folder)
@@ -132,7 +127,10 @@ def test_a_sentence_model_stays_one(sentence_model: Path, tmp_path: Path) -> Non
     assert (before.encode(texts) == loaded.encode(texts)).all()
     again = SentenceTransformer(str(tmp_path / "memory"), device="cpu")
     assert (again.encode(texts) == loaded.encode(texts)).all()
-    assert "sentence-transformers" in (tmp_path / "memory" / "README.md").read_text()
+    for folder in (out, tmp_path / "memory"):
+        card = (folder / "README.md").read_text()
+        assert "library_name: sentence-transformers" in card
+        assert 'SentenceTransformer("FOLDER")' in card
 
 
 def test_a_model_in_memory_is_changed_in_place(bert: Path, tmp_path: Path) -> None:
@@ -228,125 +226,6 @@ def test_weights_out_of_place_are_told(bert: Path, tmp_path: Path) -> None:
     assert all(f"- {note}\n" in card for note in smaller.notes)
 
 
-def change_config(folder: Path, **values: object) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
-
-
-def make_deberta(folder: Path) -> None:
-    import transformers
-
-    config = transformers.DebertaV2Config(
-        vocab_size=ROWS,
-        hidden_size=COLUMNS,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=8,
-        legacy=False,
-    )
-    shutil.rmtree(folder)
-    transformers.DebertaV2ForMaskedLM(config).save_pretrained(folder)
-
-
-def pickle_a_module(folder: Path) -> None:
-    modules = [{"idx": 0, "name": "0", "path": ""}, {"idx": 1, "name": "1", "path": "2_Dense"}]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "2_Dense").mkdir()
-    (folder / "2_Dense" / "pytorch_model.bin").touch()
-
-
-UNFIT: dict[str, tuple[Any, type[EngineError], str]] = {
-    "unknown kind": (
-        lambda folder: change_config(folder, model_type="novel"),
-        ModelError,
-        "cannot build a model from its config.json.*--tensor",
-    ),
-    "quantised": (
-        lambda folder: change_config(folder, quantization_config={"quant_method": "gptq"}),
-        ModelError,
-        r"quantised already \(gptq\)",
-    ),
-    "other sizes": (
-        lambda folder: change_config(folder, vocab_size=ROWS + 1),
-        ShapeError,
-        rf"has shape \({ROWS}, {COLUMNS}\), and its config.json calls for \({ROWS + 1}, {COLUMNS}\)",
-    ),
-    "a head that reads the table": (
-        make_deberta,
-        ModelError,
-        "multiplies with the embedding's dense",
-    ),
-    "a pickled module": (
-        pickle_a_module,
-        ModelError,
-        "2_Dense has its weights only as pytorch_model",
-    ),
-    "a module elsewhere": (
-        lambda folder: (folder / "modules.json").write_text('[{"path": "../../etc"}]'),
-        SourceError,
-        "should name folders beside it, got '../../etc'",
-    ),
-    "damaged modules": (
-        lambda folder: (folder / "modules.json").write_text("[{}]"),
-        SourceError,
-        "should list modules with their “path”",
-    ),
-    "no weights": (
-        lambda folder: (folder / "model.safetensors").unlink(),
-        SourceError,
-        "expected model.safetensors",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", UNFIT)
-def test_what_is_unfit_is_refused_before_the_fit(
-    name: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    damage, kind, message = UNFIT[name]
-    damage(bert)
-    monkeypatch.setattr(compressing, "compress_table", lambda *_, **__: pytest.fail("fitted"))
-    with pytest.raises(kind, match=message):
-        engine.compress_model(bert, output=tmp_path / "out", **PLAN)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_place_is_refused_before_the_fit(
-    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compressing, "compress_table", lambda *_, **__: pytest.fail("fitted"))
-    with pytest.raises(ParameterError, match="is not a run"):
-        engine.compress_model(bert, output=bert, **PLAN)
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(EngineError, match="free some space"):
-        engine.compress_model(bert, output=tmp_path / "a" / "b", **PLAN)
-
-
-def test_a_plan_is_given_once(bert: Path) -> None:
-    with pytest.raises(ParameterError, match="given twice, as config and as k, rate"):
-        engine.compress_model(bert, config=CompressionConfig(k=2, j=4), rate=0.4, k=2)
-    with pytest.raises(ParameterError, match="give either j"):
-        engine.compress_model(bert, k=2)
-
-
-def test_a_table_is_no_model(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    from tests.engine.tables import gaussian, write_npy
-
-    path = write_npy(tmp_path / "rows.npy", gaussian(40, 6))
-    with pytest.raises(ModelError, match="is a table and no model"):
-        engine.compress_model(path, **PLAN)
-
-
-def test_a_compressed_model_is_no_table(bert: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    engine.compress_model(bert, output=out, **PLAN)
-    for read in (engine.load_table, engine.compress_model):
-        with pytest.raises(SourceError, match="is a compressed model.*subspace-atlas restore"):
-            read(out)
-
-
 def test_a_compressed_model_is_replaced_and_nothing_else(bert: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     engine.compress_model(bert, output=out, **PLAN)
@@ -358,40 +237,6 @@ def test_a_compressed_model_is_replaced_and_nothing_else(bert: Path, tmp_path: P
     (out / "run.json").unlink()
     with pytest.raises(ParameterError, match="holds files and is not a run"):
         again.save(out)
-
-
-@pytest.mark.parametrize("phase", ["Loading the model", "Timing the model", "Fitting the SVD"])
-def test_a_cancelled_one_leaves_nothing(phase: str, bert: Path, tmp_path: Path) -> None:
-    def stop(step: Progress) -> None:
-        if step.phase.startswith(phase):
-            raise engine.Cancelled
-
-    (tmp_path / "place").mkdir()
-    with pytest.raises(engine.Cancelled):
-        engine.compress_model(bert, output=tmp_path / "place" / "out", progress=stop, **PLAN)
-    assert list((tmp_path / "place").iterdir()) == []
-
-
-def test_a_write_that_fails_leaves_nothing(
-    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    smaller = engine.compress_model(bert, **PLAN)
-
-    def refuse(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "place").mkdir()
-    monkeypatch.setattr(shutil, "copyfile", refuse)
-    with pytest.raises(EngineError, match="No space left"):
-        smaller.save(tmp_path / "place" / "out")
-    assert list((tmp_path / "place").iterdir()) == []
-
-
-def test_an_unknown_head_is_left_out_aloud(bert: Path) -> None:
-    change_config(bert, architectures=["BertForPoetry"])
-    smaller = engine.compress_model(bert, **PLAN)
-    assert type(smaller.model).__name__ == "BertModel"
-    assert "no BertForPoetry" in smaller.notes[0]
 
 
 def test_transformers_is_left_as_talkative_as_it_was(

@@ -121,6 +121,8 @@ def test_loading_in_another_dtype_is_moving_to_it(
     assert torch.equal(loaded.get_input_embeddings()(ids), model.get_input_embeddings()(ids))
     for dtype, move in ((torch.float32, loaded.float), (torch.float16, loaded.half)):
         assert outputs_of(move()).dtype == dtype
+    loaded.dequantize()  # its config.json still says another dtype
+    assert {number.dtype for number in loaded.parameters()} == {torch.float16}
 
 
 @pytest.mark.parametrize("name", HEADS)

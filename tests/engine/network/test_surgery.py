@@ -450,6 +450,11 @@ def with_an_odd_sharer(name: str) -> Callable[[Any], None]:
     return change
 
 
+def with_a_linear_that_has_it_besides(model: Model) -> None:
+    model.odd = nn.Linear(2, 2)
+    model.odd.kernel = model.get_input_embeddings().weight
+
+
 def quantised_by_another(model: Model) -> None:
     model.config.quantization_config = {"quant_method": "bitsandbytes"}
 
@@ -463,6 +468,7 @@ REFUSED = [
     (untied_by_hand, "ties cls.predictions.decoder to .* but its weight is another"),
     (with_an_odd_sharer("weight"), "odd, a Odd, shares the weight"),
     (with_an_odd_sharer("kernel"), "odd, a Odd, shares the weight"),
+    (with_a_linear_that_has_it_besides, "odd, a Linear, shares the weight"),
     (quantised_by_another, "quantised already, by another method"),
 ]
 
