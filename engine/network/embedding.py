@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.coding.codes import CodedMatrix
 from engine.coding.packing import bits_for, pack_integers, unpack_integers
-from engine.errors import ShapeError
+from engine.errors import FormatError, ShapeError
 from engine.factorization import Factorization
 from engine.network.shape import LayerShape
 from engine.network.small_layer import SmallLayer
@@ -127,15 +127,24 @@ class SubspaceEmbedding(nn.Module):
         self.register_buffer("positions", positions, persistent=False)
 
     def refresh_positions(self) -> None:
-        """Work out where each row lies from the labels; needed after they were changed by hand."""
+        """Work out where each row lies from the labels; needed after they were changed by hand.
+
+        Raises:
+            FormatError: If the labels give a subspace another number of rows than it has.
+        """
         device = self.weight.device
         if device.type == "meta":
             return
         order = torch.arange(self.num_embeddings, dtype=torch.int32)
         if self.labels is not None:
-            bits = bits_for(self.shape.k)
-            by_label = unpack_integers(self.labels, bits, self.num_embeddings).argsort(stable=True)
-            order = torch.empty_like(order).index_copy_(0, by_label, order)
+            labels = unpack_integers(self.labels, bits_for(self.shape.k), self.num_embeddings)
+            sizes = tuple(labels.bincount(minlength=self.shape.k).tolist())
+            if sizes != self.shape.sizes:
+                raise FormatError(
+                    f"the labels put {sizes} rows into the subspaces, which hold "
+                    f"{self.shape.sizes}; they are another layer's, or the file is damaged"
+                )
+            order = torch.empty_like(order).index_copy_(0, labels.argsort(stable=True), order)
         self.positions = order.to(device)
 
     def _load_from_state_dict(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - torch's
@@ -212,7 +221,7 @@ class SubspaceEmbedding(nn.Module):
             for layer, start, (first, end) in zip(layers, starts, pairwise(cuts), strict=False)
             if end > first
         ]
-        if torch.is_grad_enabled() and (self.bases.requires_grad or self.weight.requires_grad):
+        if torch.is_grad_enabled() and any(part.requires_grad for part in self.parameters()):
             return torch.cat([layer.rows(own) for layer, own in owned])
         rows = torch.empty(len(places), self.embedding_dim, dtype=self.dtype, device=places.device)
         done = 0
@@ -275,10 +284,14 @@ def _without_autocast(device_type: str) -> AbstractContextManager[object]:
 
 
 def _empty_tensors(shape: LayerShape) -> dict[str, Tensor | None]:
-    """What a layer of this shape holds, by name; None for what it does not need."""
+    """What a layer of this shape holds, by name; None for what it does not need.
+
+    Floats are of torch's default dtype: transformers sets it to the one that a model is loaded in,
+    and loads into the dtype it finds.
+    """
     coding, total = shape.coding, sum(shape.dimensions)
     codes, halves = torch.uint8, torch.int16
-    coordinates = bases = offsets = torch.float32 if coding is None else halves
+    coordinates = bases = offsets = torch.get_default_dtype() if coding is None else halves
     if coding is not None:
         coordinates = codes
         bases = halves if coding.basis_bits == 16 else codes

@@ -16,7 +16,7 @@ from transformers.quantizers.auto import (
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from engine.errors import FormatError, ModelError
+from engine.errors import FormatError
 from engine.network.embedding import SubspaceEmbedding
 from engine.network.shape import LayerShape
 from engine.network.surgery import Swap
@@ -61,12 +61,13 @@ class SubspaceConfig(QuantizationConfigMixin):
             FormatError: If a key is missing or unknown, or a newer version wrote it.
         """
         known = {"quant_method", "format_version", "layer"}
-        if set(config_dict) != known and config_dict.get("format_version") == FORMAT_VERSION:
+        version = config_dict.get("format_version", FORMAT_VERSION)
+        if set(config_dict) != known and version == FORMAT_VERSION:
             raise FormatError(
                 f"quantization_config in config.json needs exactly {sorted(known)}, got "
                 f"{sorted(config_dict)}; the file is damaged"
             )
-        config = cls(config_dict.get("layer", {}), config_dict.get("format_version", 0))
+        config = cls(config_dict.get("layer", {}), version)
         return (config, kwargs) if return_unused_kwargs else config
 
 
@@ -92,17 +93,36 @@ class SubspaceQuantizer(HfQuantizer):
 
     def _process_model_after_weight_loading(self, model: Any, **_: object) -> Any:  # noqa: ANN401
         assert self.swap is not None
-        self.swap.embedding.refresh_positions()
+        embedding = self.swap.embedding
+        # transformers only warns of what a file lacks, and leaves a layer it does not know as it is.
+        absent = [name for name, part in embedding.state_dict(keep_vars=True).items() if _new(part)]
+        if absent:
+            raise FormatError(
+                f"the embedding kept as subspaces lacks {', '.join(absent)}, or has other sizes "
+                "than config.json says; the file is damaged"
+            )
+        for head in self.swap.heads:
+            if head.bias is not None and _new(head.bias):  # of a folder saved without this head
+                nn.init.zeros_(head.bias)
+        embedding.refresh_positions()
         # All floats, or codes that no change of dtype touches: half() and float() are fine.
         model.is_quantized = False
         return model
 
+    def dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:  # noqa: ANN401
+        """Put a dense layer in the place of the subspaces.
+
+        Args:
+            model: The model.
+            dtype: Of the layer; left out, that of the subspaces: config.json's, which transformers
+                takes, is another one after ``model.half()``.
+        """
+        assert self.swap is not None
+        return super().dequantize(model, dtype or self.swap.embedding.dtype)
+
     def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:  # noqa: ANN401
-        if self.swap is None:
-            raise ModelError("this model's embedding is dense already")
-        dense = self.swap.embedding.to_dense().to(dtype or self.swap.embedding.dtype)
-        self.swap.undo(nn.Parameter(dense))
-        self.swap = None
+        assert self.swap is not None
+        self.swap.undo(nn.Parameter(self.swap.embedding.to_dense().to(dtype)))
         return model
 
     def is_serializable(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -123,6 +143,11 @@ class SubspaceQuantizer(HfQuantizer):
     def is_compileable(self) -> bool:
         """Whether torch.compile takes it."""
         return True
+
+
+def _new(part: Tensor) -> bool:
+    """Whether a tensor of a loaded model is none of the file's: transformers marks those."""
+    return not getattr(part, "_is_hf_initialized", False)
 
 
 def attach(model: Any, swap: Swap) -> None:  # noqa: ANN401 - PreTrainedModel, not imported here

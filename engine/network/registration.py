@@ -26,29 +26,30 @@ def register_layer() -> None:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the awaited module as Python does, and has it loaded by `_Loader`, once."""
+    """Finds the awaited module as Python does, and has it loaded by `_Loader`."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != _AWAITED:
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader, self)
         return spec
 
 
 class _Loader(Loader):
-    """Loads a module by another loader, then registers our layer in it."""
+    """Loads a module by another loader, then registers our layer in it; the finder is done then."""
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: Loader, finder: _Finder) -> None:
         self._loader = loader
+        self._finder = finder
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
+        sys.meta_path.remove(self._finder)
         import_module(_REGISTERING)  # or it is what loads us, and registers when it goes on

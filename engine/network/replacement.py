@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
-from engine.errors import ModelError, ShapeError
+from engine.errors import ShapeError
 from engine.factorization import Factorization
 from engine.network.embedding import SubspaceEmbedding
 from engine.network.persistence import attach, detach
-from engine.network.surgery import Swap, input_embedding
+from engine.network.surgery import Swap, check_replaceable
 
 
 class Replacement:
@@ -23,20 +24,22 @@ class Replacement:
     def __init__(self, model: nn.Module, swap: Swap) -> None:
         self.embedding = swap.embedding
         self._model = model
-        self._swap: Swap | None = swap
+        self._swap = swap
         self._weight = swap.release_weight()
 
     def undo(self) -> None:
         """Put the old layer back, the very same parameter, with all that was tied to it.
 
+        It follows the model to the device and dtype that this was moved to meanwhile.
+
         Raises:
-            ModelError: If that was done before.
+            ModelError: If that was done before, or the model was made dense by ``dequantize()``.
         """
-        if self._swap is None:
-            raise ModelError("the old layer is back already; undo() works once")
         self._swap.undo(self._weight)
+        with torch.no_grad():
+            new = self.embedding
+            self._weight.data = self._weight.to(device=new.weight.device, dtype=new.dtype)
         detach(self._model)
-        self._swap = None
 
 
 def replace_embedding(model: nn.Module, factorization: Factorization) -> Replacement:
@@ -59,7 +62,7 @@ def replace_embedding(model: nn.Module, factorization: Factorization) -> Replace
         ShapeError: If the factorization is of another shape.
     """
     inner = transformer_of(model)
-    old = input_embedding(inner).weight
+    old = check_replaceable(inner).weight
     if tuple(old.shape) != factorization.shape:
         raise ShapeError(
             f"the embedding of {type(inner).__name__} has shape {tuple(old.shape)}, the "

@@ -97,18 +97,19 @@ class LayerShape:
         return {**asdict(self), "sizes": list(self.sizes), "dimensions": list(self.dimensions)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LayerShape:
+    def from_dict(cls, values: object) -> LayerShape:
         """Undo `as_dict` after a trip through JSON.
 
         Raises:
             FormatError: If a key is missing or unknown, or a value makes no sense.
         """
         known = {item.name for item in fields(cls)}
-        if set(values) != known:
+        if not isinstance(values, Mapping) or set(values) != known:
             raise FormatError(
-                f"a layer's sizes need exactly {sorted(known)}, got {sorted(values)}; the "
+                f"a layer's sizes need exactly {sorted(known)}, got {values}; the "
                 "configuration is damaged or from a newer version of subspace-atlas"
             )
+        values = cast("Mapping[str, Any]", values)
         try:
             coding = cast("dict[str, int] | None", values["coding"])
             lists: dict[str, Any] = {

@@ -36,10 +36,13 @@ class SmallLayer:
     def rows(self, places: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Rows of the table: places (m,) within this layer → (m, d), into ``out`` where given."""
         coordinates = self._decode(self.block.index_select(0, places))
-        offset = self._decode_offset()
+        basis, offset = self._decode_basis(), self._decode_offset()
+        if len(basis) < 2:  # torch.compile cannot guess the strides of so thin a matrix's gradient
+            rows = torch.sum(coordinates.unsqueeze(2) * basis, dim=1, out=out)
+            return rows if offset is None else torch.add(rows, offset, out=out)
         if offset is None:
-            return torch.mm(coordinates, self._decode_basis(), out=out)
-        return torch.addmm(offset, coordinates, self._decode_basis(), out=out)
+            return torch.mm(coordinates, basis, out=out)
+        return torch.addmm(offset, coordinates, basis, out=out)
 
     def products(self, hidden: Tensor) -> list[Tensor]:
         """Products with all rows of this layer: hidden (…, d) → parts that join to (…, n_c)."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from engine.errors import ModelError
 from engine.network.embedding import SubspaceEmbedding
 from engine.network.ties import SharedEmbedding, TiedHead
+from engine.sources.models import COMPRESSED
 
 EmbeddingMaker = Callable[[int | None, float | Tensor | None], SubspaceEmbedding]
 """Makes the new layer, given the old one's padding row and scale."""
@@ -38,6 +39,7 @@ class Swap:
 
     Attributes:
         embedding: The new layer.
+        heads: Those tied to it.
         weight: The weight that was taken out.
     """
 
@@ -57,6 +59,8 @@ class Swap:
         self.weight = cast("nn.Parameter", old.weight)
         self.embedding = make(old.padding_idx, _scale_of(old))
         self._settings: list[tuple[nn.Module, str, Any]] = []
+        self.heads: list[TiedHead] = []
+        self._undone = False
         for site in self._sites:
             setattr(site.parent, site.name, self._substitute(site.module, old))
         for site in self._sites:
@@ -71,7 +75,9 @@ class Swap:
         if isinstance(module, nn.Embedding):
             scale = _scale_of(module)
             return SharedEmbedding(self.embedding, padding_idx=module.padding_idx, scale=scale)
-        return TiedHead(self.embedding, bias=cast("nn.Parameter | None", module.bias))
+        head = TiedHead(self.embedding, bias=cast("nn.Parameter | None", module.bias))
+        self.heads.append(head)
+        return head
 
     def _untie(self, model: nn.Module) -> None:
         """Take back what the model says of its ties, and its offer to resize the table."""
@@ -109,7 +115,13 @@ class Swap:
 
         Args:
             weight: Their weight, shape (n, d); all that were tied share it.
+
+        Raises:
+            ModelError: If that was done before.
         """
+        if self._undone:
+            raise ModelError("the embedding of this model is dense already; nothing to undo")
+        self._undone = True
         for site in self._sites:
             new = getattr(site.parent, site.name)
             site.module.weight = weight
@@ -169,6 +181,12 @@ def check_replaceable(model: nn.Module) -> nn.Embedding:
     Raises:
         ModelError: If not.
     """
+    quantized = getattr(getattr(model, "config", None), "quantization_config", None)
+    if quantized is not None and getattr(quantized, "quant_method", None) != COMPRESSED:
+        raise ModelError(
+            f"this {type(model).__name__} is quantised already, by another method; compress the "
+            "model it was made from"
+        )
     embedding = input_embedding(model)
     _find_sites(model, embedding)
     return embedding
@@ -179,9 +197,10 @@ def _find_sites(model: nn.Module, old: nn.Embedding) -> list[_Site]:
     modules = dict(model.named_modules(remove_duplicate=False))
     paths = {path for path, module in modules.items() if module is old}
     declared = _declared_ties(model, {f"{path}.weight" for path in paths})
-    shared = {
-        path for path, module in modules.items() if getattr(module, "weight", None) is old.weight
+    names = {
+        name for name, part in model.named_parameters(remove_duplicate=False) if part is old.weight
     }
+    shared = {name.rpartition(".")[0] for name in names}
     ready = old.weight.device.type != "meta"  # a skeleton is tied only after it was filled
     sites: list[_Site] = []
     for path in sorted(paths | declared | shared):
@@ -191,7 +210,8 @@ def _find_sites(model: nn.Module, old: nn.Embedding) -> list[_Site]:
                 f"the configuration ties {path} to the input embedding, but its weight is another; "
                 "set model.config.tie_word_embeddings = False, save the model and load it again"
             )
-        if not isinstance(module, nn.Linear | nn.Embedding):
+        weight = f"{path}.weight".removeprefix(".")
+        if not isinstance(module, nn.Linear | nn.Embedding) or (ready and weight not in names):
             raise ModelError(
                 f"{path}, a {type(module).__name__}, shares the weight of the input embedding in a "
                 "way that is not known here; this model cannot be compressed"
@@ -240,9 +260,9 @@ def _scale_of(module: nn.Embedding) -> float | Tensor | None:
 
 
 def _restore_scale(module: nn.Module, scale: float | Tensor | None, device: torch.device) -> None:
-    """Fill the scale of a module that came out of a skeleton."""
+    """Fill the scale of a module that came out of a skeleton, and move it along."""
     held = getattr(module, "embed_scale", None)
-    if isinstance(held, Tensor) and held.device.type == "meta" and isinstance(scale, Tensor):
+    if isinstance(held, Tensor) and isinstance(scale, Tensor):
         module.embed_scale = scale.to(device=device, dtype=held.dtype)
 
 
