@@ -1,4 +1,4 @@
-"""How many numbers a plan stores, and which dimension a compression rate allows.
+"""How many numbers and bytes a plan stores, and which dimension a compression rate allows.
 
 Symbols as in the paper: n rows, d columns, k subspaces of dimension j; rate = 1 − after / before.
 Truncated SVD of rank r is the case k = 1, j = r.
@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.coding.codes import Coding
+from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import ParameterError
 
 
@@ -80,6 +82,20 @@ class PlanSizes:
         """Compression rate: 1 − parameters / (n·d); negative when larger than the matrix."""
         return 1 - self.parameters / self.parameters_before
 
+    def stored_bytes(self, coding: Coding | None = None) -> int:
+        """What `Factorization.stored_bytes` of a plan of these sizes counts, labels included.
+
+        Args:
+            coding: The bits of its numbers; float32 without.
+        """
+        labels = packed_bytes(self.n, bits_for(self.k))
+        if coding is None:
+            return 4 * self.parameters + labels
+        blocks = zip(self.sizes, self.dimensions, strict=True)
+        coordinates = sum(coding.coordinate_bytes(n, j) for n, j in blocks)
+        bases = sum(coding.basis_bytes(j, self.d) for j in self.dimensions)
+        return coordinates + bases + 2 * self.offsets + labels
+
     def only(self, labels: Sequence[int]) -> PlanSizes:
         """The same of some of the subspaces, at least one."""
         return PlanSizes(
@@ -96,6 +112,42 @@ def parameters(n: int, d: int, k: int, j: int, *, affine: bool = False) -> int:
     Affine subspaces store k·d more, one offset each.
     """
     return n * j + k * j * d + offset_parameters(d, k, affine=affine)
+
+
+def uniform_bytes(
+    n: int, d: int, k: int, j: int, *, affine: bool = False, coding: Coding | None = None
+) -> int:
+    """Bytes stored by k subspaces of dimension j, labels included.
+
+    Rows take whole bytes, so that it is the same however many of them a subspace holds.
+    """
+    sizes = (n, *(0 for _ in range(k - 1)))
+    return PlanSizes(d=d, sizes=sizes, dimensions=(j,) * k, affine=affine).stored_bytes(coding)
+
+
+def most_bytes(
+    n: int, d: int, k: int, budget: int, *, affine: bool = False, coding: Coding | None = None
+) -> int:
+    """Most bytes that k subspaces of any dimensions within a budget store, labels included.
+
+    Args:
+        n: Rows.
+        d: Columns.
+        k: Subspaces.
+        budget: Most numbers.
+        affine: Whether offsets are among them.
+        coding: The bits of the numbers; float32 without.
+    """
+    labels = packed_bytes(n, bits_for(k))
+    if coding is None:
+        return 4 * budget + labels
+    # A number of a basis takes more bytes than one of a row's, so at most: all bases at full size.
+    offsets = offset_parameters(d, k, affine=affine)
+    vectors = min(k * d, max(0, budget - offsets) // d)
+    own = max(0, budget - offsets - vectors * d)
+    filled_up = packed_bytes(own, coding.bits) + (n + 1) // 2  # under a byte a row, for 4 bits half
+    steps = coding.coordinate_bytes(0, vectors)
+    return filled_up + steps + coding.basis_bytes(vectors, d) + 2 * offsets + labels
 
 
 def offset_parameters(d: int, k: int, *, affine: bool) -> int:

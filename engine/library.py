@@ -16,9 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import EngineError, FormatError
+from engine.factorization import Factorization
 from engine.folders import write_file
 from engine.grid import SweepResult
+from engine.methods import factorize
 from engine.paths import assets_folder, user_data_folder
+from engine.rows import RowMatrix
 
 STARTER_FILE = "starter.safetensors"
 STARTER_FIGURES_FILE = "starter.json"
@@ -42,6 +45,21 @@ class Starter:
     config: dict[str, object]
     figures: dict[str, object]
     sweep: SweepResult
+
+    def fit(self, matrix: RowMatrix) -> Factorization:
+        """The factorization itself, which is not shipped: one refit finds its bases again.
+
+        Args:
+            matrix: The rows it was made from, shape (n, d).
+        """
+        return factorize(
+            matrix,
+            k=int(str(self.config["k"])),
+            rate=float(str(self.config["rate"])),
+            labels=self.labels,
+            n_init=0,
+            max_iterations=1,
+        )
 
 
 def find_starter(fingerprint: str) -> Starter | None:

@@ -37,21 +37,35 @@ def record_compression(
     Returns:
         The record, and what writes the factorization beside it.
     """
-    figures = compression.figures
-    svd = is_plain_svd(figures.k, affine=config.affine, loss=config.loss)
-    what = "SVD" if svd else f"k = {figures.k}"
-    weighted = "" if compression.weighted_svd is None else ", weighted"
-    coded = "" if config.bits is None else f", {config.bits} bits"
-    record = RunRecord(
+    plan = {**asdict(config), "k": compression.figures.k}
+    return record_plan(table, plan, compression.as_dict()), compression.factorization.save
+
+
+def record_plan(
+    table: EmbeddingTable, config: dict[str, Any], figures: dict[str, Any]
+) -> RunRecord:
+    """A plan as a run's record.
+
+    Args:
+        table: What it is a plan of.
+        config: Fields of `engine.compression.CompressionConfig`; k is a number.
+        figures: As `engine.compression.Compression.as_dict` gives them.
+    """
+    k, affine, loss = figures["k"], config.get("affine", False), config.get("loss", "squared")
+    what = "SVD" if is_plain_svd(k, affine=affine, loss=loss) else f"k = {k}"
+    weighted = "" if figures["weighted_svd"] is None else ", weighted"
+    bits = config.get("bits")
+    coded = "" if bits is None else f", {bits} bits"
+    dimensions = name_dimensions(figures["dimensions"])
+    return RunRecord(
         kind="compress",
-        name=f"{table.name}, {what}, j = {name_dimensions(figures.dimensions)}{weighted}{coded}",
+        name=f"{table.name}, {what}, j = {dimensions}{weighted}{coded}",
         source=_source(table),
-        config={**asdict(config), "k": figures.k},
-        figures=compression.as_dict(),
-        wall_seconds=compression.wall_seconds,
+        config=config,
+        figures=figures,
+        wall_seconds=figures["wall_seconds"],
         versions=installed_versions(),
     )
-    return record, compression.factorization.save
 
 
 def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord, FileWriter]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine import EmbeddingTable, EngineError
 from pages.parts import charts, details, entry, headline, history, inputs, jobs, network, state
+from pages.parts.model_download import has_model
 from pages.parts.plan import choose_plan
 from pages.parts.state import Source, View
 from pages.parts.wording import literal
@@ -44,7 +45,6 @@ def main() -> None:
     if pressed:
         jobs.start("compress", source, {"config": plan})
         st.rerun()  # the button then shows that it is busy
-    jobs.show_others("compress", "layout")
     done = jobs.outcome("compress")
     if done is not None:
         state.choose_run(done["run"])
@@ -55,6 +55,8 @@ def main() -> None:
         st.warning(f"That run cannot be opened. {literal(str(error))}", icon=":material/warning:")
         state.choose_run(None)
         view = state.current_view(table)
+    shown_below = ("model",) if view is not None and has_model(table) else ()
+    jobs.show_others("compress", "layout", *shown_below)
     _headline(table, view)
     _explore(source, table, view)
     jobs.job_queue()  # made last, so that its imports do not delay the first map
@@ -83,7 +85,7 @@ def _headline(table: EmbeddingTable, view: View | None) -> None:
     st.markdown(
         f"The embedding layer: {n:,} tokens, each a row of {d} numbers, {headline.describe(view)}"
     )
-    headline.show_figures(figures)
+    headline.show_figures(view)
     icon = ":material/check_circle:" if figures["beats_svd"] else ":material/info:"
     st.markdown(f"{icon} {figures['verdict']}")
     for note in figures["notes"]:

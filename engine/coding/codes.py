@@ -60,6 +60,14 @@ class Coding:
             )
         return None
 
+    def coordinate_bytes(self, rows: int, dimension: int) -> int:
+        """Bytes of a coded block (rows, dimension): whole bytes a row, a float32 step a column."""
+        return rows * packed_bytes(dimension, self.bits) + 4 * dimension
+
+    def basis_bytes(self, dimension: int, columns: int) -> int:
+        """Bytes of a stored basis (dimension, columns): float16, or coded with a float16 step."""
+        return dimension * (2 * columns if self.basis_bits == 16 else columns + 2)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CodedMatrix:

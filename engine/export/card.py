@@ -147,9 +147,7 @@ import engine  # tells transformers of the layer; without it, loading stops with
 
 ## What it takes, and what it loses
 
-| | before | after |
-| --- | ---: | ---: |
-{_rows(cost)}
+{cost_table(cost)}
 
 Error of the embedding, ‖A − Â‖² / ‖A‖²: {cost.relative_error:.4f}. {_neighbours(figures)}
 {figures["verdict"]}
@@ -190,8 +188,9 @@ def _loading(origin: Origin, model_class: str) -> str:
     )
 
 
-def _rows(cost: ModelCost) -> str:
-    rows: list[str] = []
+def cost_table(cost: ModelCost) -> str:
+    """What a model takes before and after, as a table in Markdown."""
+    rows = ["| | before | after |", "| --- | ---: | ---: |"]
     for name, before, after in cost_rows(cost):
         whole = isinstance(before, int)
         shown = (f"{before:,} | {after:,}") if whole else f"{before:.1f} | {after:.1f}"

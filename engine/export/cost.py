@@ -6,7 +6,7 @@ import copy
 import re
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from engine.errors import ModelError
 from engine.network.embedding import SubspaceEmbedding
 from engine.progress import Progress, ProgressCallback
 from engine.rows import row_slices
+
+MODEL_FIGURES = "model"
+"""Where a run's figures hold those of a whole model."""
 
 _BATCH, _LENGTH = 8, 64
 _ROUNDS = 9
@@ -86,6 +89,23 @@ class ModelCost:
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return asdict(self)
+
+
+def read_cost(figures: Mapping[str, Any]) -> ModelCost:
+    """Undo `ModelCost.as_dict`; what else is there is left alone.
+
+    Raises:
+        KeyError: If a figure is missing.
+        TypeError: If the sizes are of another version.
+    """
+    times = figures["times"]
+    return ModelCost(
+        before=ModelSize(**figures["before"]),
+        after=ModelSize(**figures["after"]),
+        times=None if times is None else ForwardTimes(**times),
+        dtype=figures["dtype"],
+        relative_error=figures["relative_error"],
+    )
 
 
 def cost_rows(cost: ModelCost) -> list[tuple[str, float, float]]:

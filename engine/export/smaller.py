@@ -13,6 +13,7 @@ from engine.errors import EngineError, ModelError
 from engine.export.card import write_card
 from engine.export.companions import Origin
 from engine.export.cost import (
+    MODEL_FIGURES,
     ModelCost,
     error_of,
     measure_size,
@@ -26,9 +27,6 @@ from engine.network.surgery import check_replaceable
 from engine.progress import ProgressCallback, ignore_progress
 from engine.records import RunRecord
 from engine.runs import Run, write_run
-
-MODEL_FIGURES = "model"
-"""Where a run's figures hold those of a whole model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,6 +10,7 @@ from dataclasses import fields
 
 from engine.compression import CompressionConfig, compress_table
 from engine.errors import ParameterError
+from engine.export.keeping import keep_model
 from engine.jobs.protocol import JsonObject, Task
 from engine.layout import umap_layout
 from engine.library import keep_umap_layout
@@ -49,6 +50,16 @@ def layout(params: JsonObject, progress: ProgressCallback) -> JsonObject:
     return {"fingerprint": table.fingerprint}
 
 
+def model(params: JsonObject, progress: ProgressCallback) -> JsonObject:
+    """Keep the model ``params["source"]`` with the plan ``params["run"]`` as a zip file.
+
+    Where run is None, it is the plan that ships with the model. The page finds the file by the
+    same: see `engine.export.keeping.find_kept_model`.
+    """
+    kept = keep_model(_load(params, progress), params["run"], progress=progress)
+    return {"path": str(kept.path)}
+
+
 def _load(params: JsonObject, progress: ProgressCallback) -> EmbeddingTable:
     _check_keys("source", params["source"], {"spec", "tensor", "tokens"})
     progress(Progress(phase="Reading the table", done=0, total=1))
@@ -68,4 +79,4 @@ def _check_keys(what: str, values: JsonObject, known: set[str]) -> None:
         )
 
 
-TASKS: dict[str, Task] = {"compress": compress, "sweep": sweep, "layout": layout}
+TASKS: dict[str, Task] = {"compress": compress, "sweep": sweep, "layout": layout, "model": model}

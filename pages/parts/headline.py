@@ -18,19 +18,26 @@ def describe(view: View) -> str:
     loss = str(factorization.record.config.get("loss", "squared"))
     use = figures["weights"]
     counted = "" if use is None else f" Tokens count by their use in {name_counted(use['source'])}."
+    coding = factorization.coding
+    coded = "" if coding is None else f" A token's own numbers take {coding.bits} bits each."
     if figures["k"] > 1:
         return (
             f"stored smaller as **{figures['k']} flat subspaces** instead of one (the SVD). A "
-            f"point is a token, its colour the subspace it is closest to.{literal(counted)}"
+            f"point is a token, its colour the subspace it is closest to.{coded}{literal(counted)}"
         )
     usual = is_plain_svd(1, affine=factorization.affine, loss=loss)
     name = "" if not usual else ": the usual SVD" if use is None else ": a weighted SVD"
-    return f"stored smaller in one flat subspace{name}.{literal(counted)}"
+    return f"stored smaller in one flat subspace{name}.{coded}{literal(counted)}"
 
 
-def show_figures(figures: dict[str, Any]) -> None:
+def show_figures(view: View) -> None:
     """The figures people decide by, each beside the SVD's."""
+    figures, coding = view.figures, view.factorization.coding
     svd = figures["svd"]
+    each, rounded = "32 bits a number", ""
+    if coding is not None:
+        each = f"{coding.bits} bits a coordinate, {coding.basis_bits} a number of a basis"
+        rounded = f", at 32 bits each: {short_bytes(svd['stored_bytes'])}"
     row = st.container(horizontal=True, key="figures")  # two by two where it is narrow
     row.metric(
         "Numbers stored",
@@ -48,8 +55,7 @@ def show_figures(figures: dict[str, Any]) -> None:
         delta_color="off",
         delta_arrow="off",
         border=True,
-        help="Everything a file needs, each row's subspace number included; 32 bits a "
-        "number unless the plan says fewer.",
+        help=f"Everything a file needs, each row's subspace number included; {each}.",
     )
     row.metric(
         "Error",
@@ -60,7 +66,7 @@ def show_figures(figures: dict[str, Any]) -> None:
         border=True,
         help="Squared distance between the rows and their approximation, over the rows' squared "
         f"length. The SVD beside it has rank {svd['dimensions'][0]} and stores at least as many "
-        "numbers.",
+        f"numbers{rounded}.",
     )
     weighted_svd = figures["weighted_svd"]
     if weighted_svd is not None:

@@ -6,8 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from engine import EmbeddingTable
+from engine.archives import file_name
 from engine.budget import PlanSizes
-from pages.parts.downloads import file_name, zip_folder
+from pages.parts.downloads import zip_folder
+from pages.parts.model_download import has_model, offer_model
 from pages.parts.network_drawing import TokenPath, draw_network
 from pages.parts.state import View
 from pages.parts.wording import literal, printable
@@ -111,7 +113,7 @@ def _matrices(layer: str, sizes: PlanSizes) -> list[_Row]:
 
 
 def _show_downloads(view: View, table: EmbeddingTable) -> None:
-    """What can be taken home; each file is made when its button is pressed."""
+    """What can be taken home; the factorization is zipped when its button is pressed."""
     plan = view.factorization
     name = file_name(table.name, f"k{plan.k}", "factorization")
     row = st.container(horizontal=True, key="downloads")
@@ -124,3 +126,5 @@ def _show_downloads(view: View, table: EmbeddingTable) -> None:
         on_click="ignore",
         help="Coordinates, bases and how they were found, for `engine.Factorization.load`.",
     )
+    if has_model(table):
+        offer_model(row, view, table)

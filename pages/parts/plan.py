@@ -8,15 +8,23 @@ from typing import Any
 import streamlit as st
 
 from engine import EmbeddingTable, EngineError
-from engine.budget import budget_for_rate, dimension_for_rate, matching_rank, parameters
+from engine.budget import (
+    budget_for_rate,
+    dimension_for_rate,
+    matching_rank,
+    most_bytes,
+    parameters,
+    uniform_bytes,
+)
+from engine.coding.codes import Coding
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.methods import DEFAULT_STARTS
 from engine.requests import AUTO_KS
 from pages.parts import fit
-from pages.parts.wording import literal, short_count
+from pages.parts.wording import literal, short_bytes, short_count
 
 # Controls that keep their value while another page is looked at.
-LASTING = ("k", "auto", "by", "rate", "j", "starts", "seed")
+LASTING = ("k", "auto", "by", "rate", "j", "bits", "basis-bits", "starts", "seed")
 
 _LARGEST_K = 32
 
@@ -42,6 +50,7 @@ def choose_plan(table: EmbeddingTable) -> dict[str, Any] | None:
         k = _choose_k(n)
         allocation = fit.choose_allocation() if k != 1 else "uniform"
         size = _choose_size(d, auto=k == "auto")
+        bits = _choose_bits()
         comes_to = st.container()
         try:
             weights = fit.choose_weights()
@@ -50,6 +59,7 @@ def choose_plan(table: EmbeddingTable) -> dict[str, Any] | None:
             weights = None
         with st.expander("Advanced"):
             advanced = fit.choose_advanced(weighted=weights != NO_WEIGHTS)
+            basis_bits = 16 if bits is None else _choose_basis_bits()
             n_init, seed = _choose_starts()
         plan: dict[str, Any] = {
             "method": "svd" if k == 1 else "messi",
@@ -65,6 +75,8 @@ def choose_plan(table: EmbeddingTable) -> dict[str, Any] | None:
             "moves": advanced.moves,
             "seed": seed,
             "n_init": n_init,
+            "bits": bits,
+            "basis_bits": basis_bits,
         }
         with comes_to:
             try:
@@ -125,9 +137,40 @@ def _choose_size(d: int, *, auto: bool) -> _Size:
         format="%d %%",
         key="rate",
         bind="query-params",
-        help="Share of the numbers removed: 40 % leaves the layer at 60 % of its size.",
+        help="Share of the numbers removed: 40 % leaves 60 % of them.",
     )
     return _Size(rate=percent / 100, j=None)
+
+
+def _choose_bits() -> int | None:
+    """Control for how each number is stored; None for 32 bits."""
+    chosen = st.segmented_control(
+        "Bits of a number",
+        ["32", "8", "4"],
+        default="32",
+        required=True,
+        key="bits",
+        bind="query-params",
+        width="stretch",
+        help="Fewer bits store a token's numbers more coarsely: a quarter or an eighth of the "
+        "bytes. 8 bits nearly always lose next to nothing; at 4 bits a lower rate may lose less.",
+    )
+    return None if chosen == "32" else int(str(chosen))
+
+
+def _choose_basis_bits() -> int:
+    chosen = st.segmented_control(
+        "Bits of a basis's number",
+        ["16", "8"],
+        default="16",
+        required=True,
+        key="basis-bits",
+        bind="query-params",
+        width="stretch",
+        help="All tokens of a subspace share its basis: it takes few of the bytes, and what it "
+        "loses, all of them lose.",
+    )
+    return int(str(chosen))
 
 
 def _choose_starts() -> tuple[int, int]:
@@ -154,26 +197,29 @@ def _choose_starts() -> tuple[int, int]:
 
 
 def _describe_size(n: int, d: int, plan: dict[str, Any]) -> str:
-    """What the size comes to, in numbers stored.
+    """What the size comes to, in numbers and bytes stored.
 
     Raises:
         EngineError: If there is no room for one dimension.
     """
     k, j, rate, affine = plan["k"], plan["j"], plan["rate"], plan["affine"]
-    begin = "At most "
-    if k == "auto":
-        stored = budget_for_rate(n, d, rate)
-    elif plan["allocation"] == "optimal":
+    coding = Coding.asked(plan["bits"], plan["basis_bits"])
+    shared_out = plan["allocation"] == "optimal"
+    if k == "auto" or shared_out:
         stored = budget_for_rate(n, d, rate) if j is None else parameters(n, d, k, j, affine=affine)
+        most = most_bytes(
+            n, d, max(AUTO_KS) if k == "auto" else k, stored, affine=affine, coding=coding
+        )
+        begin, size = "At most ", f"at most {short_bytes(most)}"
     else:
         j = dimension_for_rate(n, d, k, rate, affine=affine) if j is None else j
         begin, stored = f"j = {j}: ", parameters(n, d, k, j, affine=affine)
-    end = "."
-    if plan["allocation"] == "optimal":
-        end = "; the fit shares them out."
+        size = short_bytes(uniform_bytes(n, d, k, j, affine=affine, coding=coding))
+    end = "; the fit shares them out." if shared_out else "."
     return (
         f"{begin}{short_count(stored)} of {short_count(n * d)} numbers, "
-        f"no more than an SVD of rank {matching_rank(n, d, stored)}{end}"
+        f"no more than an SVD of rank {matching_rank(n, d, stored)}{end} "
+        f"Stored in {size} of {short_bytes(4 * n * d)}."
     )
 
 

@@ -18,7 +18,6 @@ from engine import (
     EngineError,
     Factorization,
     RunStore,
-    factorize,
     load_table,
     measures,
     pca_layout,
@@ -33,6 +32,7 @@ from engine.recording import SWEEP_FILE, read_compression_figures
 from engine.runs import Run
 
 _LARGEST_COPY = 2_000_000_000  # bytes; larger tables stay mapped from their file
+_SHIPPED = "starter"  # key of the view that is no run
 _LARGEST_MAP = 100_000  # points a browser still pans; above, a stated sample is drawn
 
 
@@ -62,6 +62,11 @@ class View:
     figures: dict[str, Any]
     row_errors: NDArray[np.float64]
     summaries: tuple[SubspaceSummary, ...]
+
+    @property
+    def run_id(self) -> str | None:
+        """The run it shows; None for the plan that ships with the table."""
+        return None if self.key == _SHIPPED else self.key
 
 
 def load_source(source: Source) -> EmbeddingTable:
@@ -149,16 +154,8 @@ def _run_view(run_id: str, _table: EmbeddingTable) -> View:
 def _starter_view(fingerprint: str, _table: EmbeddingTable) -> View:
     shipped = _starter(fingerprint)
     assert shipped is not None
-    config = shipped.config
-    factorization = factorize(
-        _table.matrix,
-        k=int(str(config["k"])),
-        rate=float(str(config["rate"])),
-        labels=shipped.labels,
-        n_init=0,
-        max_iterations=1,  # the labels are those of a settled fit: one refit finds its bases again
-    )
-    return _view("starter", _table, factorization, read_compression_figures(shipped.figures))
+    figures = read_compression_figures(shipped.figures)
+    return _view(_SHIPPED, _table, shipped.fit(_table.matrix), figures)
 
 
 def _view(

@@ -16,10 +16,13 @@ from engine.budget import (
     check_rate,
     dimension_for_rate,
     matching_rank,
+    most_bytes,
     offset_parameters,
     parameters,
     rate_for_dimension,
+    uniform_bytes,
 )
+from engine.coding.codes import Coding
 from engine.errors import ParameterError
 
 sizes = st.integers(1, 100_000)
@@ -56,6 +59,44 @@ def test_parts_of_a_plan_are_those_of_its_factorization() -> None:
     assert plan.bases == tuple(basis.numel() for basis in fitted.bases)
     assert (plan.offsets, plan.parameters) == (24, fitted.parameters)
     assert plan.rate == pytest.approx(fitted.rate)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("bits", [None, (8, 16), (8, 8), (4, 16), (4, 8)])
+def test_bytes_told_beforehand_are_those_of_the_factorization(
+    bits: tuple[int, int] | None, affine: bool
+) -> None:
+    matrix = torch.randn(61, 9, generator=torch.Generator().manual_seed(1))
+    for j in (3, [1, 2, 5]):
+        fitted = factorize(matrix, k=3, j=j, affine=affine, n_init=1)
+        coding = None if bits is None else Coding(bits=bits[0], basis_bits=bits[1])
+        if coding is not None:
+            fitted = fitted.quantize(bits=coding.bits, basis_bits=coding.basis_bits)
+        plan = PlanSizes(d=9, sizes=fitted.sizes, dimensions=fitted.dimensions, affine=affine)
+        assert plan.stored_bytes(coding) == fitted.stored_bytes
+        if j == 3:
+            told = uniform_bytes(61, 9, 3, 3, affine=affine, coding=coding)
+            assert told == fitted.stored_bytes
+
+
+codings = st.none() | st.builds(
+    Coding, bits=st.sampled_from((8, 4)), basis_bits=st.sampled_from((16, 8))
+)
+
+
+@given(st.data(), codings, st.booleans(), st.integers(0, 1000))
+def test_no_plan_within_a_budget_takes_more_bytes_than_were_told(
+    data: st.DataObject, coding: Coding | None, affine: bool, unused: int
+) -> None:
+    k, d = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 64))
+    sizes = tuple(data.draw(st.lists(st.integers(0, 300), min_size=k, max_size=k)))
+    dimensions = tuple(data.draw(st.lists(st.integers(0, d), min_size=k, max_size=k)))
+    plan = PlanSizes(d=d, sizes=sizes, dimensions=dimensions, affine=affine)
+    budget = plan.parameters + unused
+    most = most_bytes(plan.n, d, k, budget, affine=affine, coding=coding)
+    assert plan.stored_bytes(coding) <= most
+    # and no idle promise: never above float32, but for labels, steps and half bytes
+    assert most <= 4 * budget + plan.n + 6 * k * d
 
 
 @pytest.mark.parametrize(("sizes", "dimensions"), [((), ()), ((3, 4), (1,))])

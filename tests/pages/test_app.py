@@ -16,10 +16,13 @@ from engine import Factorization, RunStore, load_table
 from engine.budget import dimension_for_rate, parameters
 from engine.clustering.losses import parse_loss
 from engine.compression import CompressionConfig, compress_table
+from engine.export.keeping import keep_model
 from engine.frequencies import row_use
 from engine.recording import record_compression
 from pages.parts import fit, jobs
-from tests.pages.fake_queue import FakeQueue
+from pages.parts.wording import short_bytes
+from tests.engine.export.conftest import make_model
+from tests.pages.fake_queue import FakeQueue, make_status
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 ROWS, COLUMNS = 120, 16
@@ -37,6 +40,8 @@ PLAN = {
     "moves": 0,
     "seed": 0,
     "n_init": 10,
+    "bits": None,
+    "basis_bits": 16,
 }
 
 
@@ -141,7 +146,8 @@ def test_best_dimensions_are_told_as_a_budget(table: Path, queue: FakeQueue) -> 
     app = open_file(table)
     app.segmented_control(key="allocation").set_value("Best for each").run()
     assert caption(app) == (
-        "At most 1,152 of 1,920 numbers, no more than an SVD of rank 9; the fit shares them out."
+        "At most 1,152 of 1,920 numbers, no more than an SVD of rank 9; the fit shares them out. "
+        "Stored in at most 4.7 kB of 7.7 kB."
     )
     assert submit(app, queue) == {**PLAN, "allocation": "optimal"}
 
@@ -160,7 +166,10 @@ def test_k_found_by_itself_is_asked_by_rate(table: Path, queue: FakeQueue) -> No
     app.toggle(key="auto").set_value(True).run()
     assert app.slider(key="k").disabled
     assert [item.key for item in app.segmented_control if item.key == "by"] == []
-    assert caption(app) == "At most 1,152 of 1,920 numbers, no more than an SVD of rank 9."
+    assert caption(app) == (
+        "At most 1,152 of 1,920 numbers, no more than an SVD of rank 9. "
+        "Stored in at most 4.7 kB of 7.7 kB."
+    )
     assert submit(app, queue) == {**PLAN, "k": "auto"}
 
 
@@ -202,6 +211,23 @@ def test_advanced_choices_reach_the_job(table: Path, queue: FakeQueue) -> None:
     assert caption(app).startswith(f"j = {j}: {stored:,} of 1,920 numbers")
     advanced = {"affine": True, "loss": "tukey", "moves": 2}
     assert submit(app, queue) == {**PLAN, **advanced}
+
+
+@pytest.mark.parametrize(("bits", "basis_bits"), [("8", "16"), ("4", "8")])
+def test_bits_reach_the_job_and_its_bytes_are_told_beforehand(
+    table: Path, queue: FakeQueue, bits: str, basis_bits: str
+) -> None:
+    app = open_file(table, bits=bits)
+    app.segmented_control(key="basis-bits").set_value(basis_bits).run()
+    config = submit(app, queue)
+    assert config == {**PLAN, "bits": int(bits), "basis_bits": int(basis_bits)}
+    fitted = compress_table(load_table(table), CompressionConfig(**{**config, "n_init": 1}))
+    told = short_bytes(fitted.figures.stored_bytes)
+    assert caption(app).endswith(f"Stored in {told} of 7.7 kB.")
+    queue.known.clear()
+    app.segmented_control(key="bits").set_value("32").run()
+    assert not [item for item in app.segmented_control if item.key == "basis-bits"]
+    assert submit(app, queue) == PLAN
 
 
 def test_every_loss_that_is_offered_is_known() -> None:
@@ -327,6 +353,65 @@ def test_factorization_is_a_download(table: Path) -> None:
     (button,) = app.get("download_button")
     assert button.proto.label == "Factorization"
     assert button.proto.deferred_file_id, "the file is made only when it is asked for"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "bert", "BertForMaskedLM")
+
+
+def model_button(app: AppTest) -> Button:
+    (button,) = [button for button in app.button if button.label == "Compressed model"]
+    return button
+
+
+def test_model_is_made_by_a_job(model: Path, queue: FakeQueue) -> None:
+    run = keep_run(model)
+    app = open_file(model, run=run, map="PCA")
+    model_button(app).click().run()
+    assert not app.exception
+    source = {"spec": str(model), "tensor": None, "tokens": None}
+    assert queue.submitted == [("model", {"source": source, "run": run})]
+    assert model_button(app).disabled
+    assert len([button for button in app.button if button.label == "Cancel"]) == 1
+    queue.known = [make_status("failed", kind="model", error="no such model")]
+    app.run()
+    assert [error.value for error in app.error] == ["no such model"]
+    assert not model_button(app).disabled
+
+
+def test_finished_model_is_a_download_with_its_cost(model: Path) -> None:
+    run = keep_run(model, bits=8)
+    kept = keep_model(load_table(model), run)
+    app = open_file(model, run=run, map="PCA")
+    assert not app.exception
+    assert "Compressed model" not in [button.label for button in app.button]
+    _, button = app.get("download_button")
+    assert button.proto.label == f"Compressed model, {short_bytes(kept.path.stat().st_size)}"
+    assert button.proto.deferred_file_id, "the file is read only when it is asked for"
+    (said,) = [item.value for item in app.markdown if "import engine" in item.value]
+    assert '`BertForMaskedLM.from_pretrained("bert-k2-8bit")`' in said
+    before, after = kept.cost.before.file_bytes, kept.cost.after.file_bytes
+    (cost,) = [item.value for item in app.markdown if "| before | after |" in item.value]
+    assert f"| bytes on disk | {before:,} | {after:,} |" in cost
+
+
+def test_running_model_is_shown_where_its_button_is_not(
+    table: Path, model: Path, queue: FakeQueue
+) -> None:
+    queue.known = [make_status("running", kind="model", phase="Packing")]
+    for path, run in ((table, keep_run(table)), (model, ""), (model, keep_run(model))):
+        app = open_file(path, run=run, map="PCA", job_model="1-ab")
+        assert not app.exception
+        assert len([button for button in app.button if button.label == "Cancel"]) == 1
+
+
+def test_coded_plan_is_not_told_as_one_of_32_bits(table: Path) -> None:
+    app = open_file(table, run=keep_run(table, bits=4), map="PCA")
+    assert any("A token's own numbers take 4 bits each." in item.value for item in app.markdown)
+    stored, error = app.metric[1], app.metric[2]
+    assert "4 bits a coordinate, 16 a number of a basis" in stored.help
+    assert "numbers, at 32 bits each: " in error.help
 
 
 @pytest.mark.parametrize(

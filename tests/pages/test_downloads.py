@@ -1,19 +1,16 @@
-"""Files made on request: whole, under a name that every file system takes."""
+"""Files made on request: whole or not at all."""
 
 from __future__ import annotations
 
 import io
-import re
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from engine import Factorization, factorize
-from pages.parts.downloads import file_name, zip_folder
+from pages.parts.downloads import zip_folder
 
 
 def test_zip_of_a_factorization_opens_where_it_is_unpacked(tmp_path: Path) -> None:
@@ -42,21 +39,3 @@ def test_failure_to_write_is_not_hidden() -> None:
 
     with pytest.raises(OSError, match="no room in"):
         zip_folder("any", write)
-
-
-@pytest.mark.parametrize(
-    ("parts", "name"),
-    [
-        (("org/model", "k5"), "org-model-k5"),
-        (("../../etc", "k2"), "etc-k2"),
-        (("a b: c?", "factorization"), "a-b-c-factorization"),
-        (("größe_1.5",), "größe_1.5"),
-    ],
-)
-def test_file_names(parts: tuple[str, ...], name: str) -> None:
-    assert file_name(*parts) == name
-
-
-@given(st.text())
-def test_file_names_lead_nowhere_else(text: str) -> None:
-    assert re.fullmatch(r"[\w-][\w.-]*", file_name(text, "k1"))

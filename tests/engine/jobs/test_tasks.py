@@ -11,6 +11,7 @@ import torch
 
 from engine import load_table
 from engine.errors import Cancelled, ParameterError, SourceError
+from engine.export.keeping import find_kept_model
 from engine.factorization import Factorization
 from engine.jobs import tasks
 from engine.jobs.protocol import JsonObject
@@ -20,6 +21,7 @@ from engine.progress import Progress, ignore_progress
 from engine.recording import SWEEP_FILE
 from engine.runs import RunStore
 from engine.sweep import SweepResult
+from tests.engine.export.conftest import make_model
 from tests.engine.tables import gaussian, write_npy
 
 PLAN = {"k": 3, "j": 2, "n_init": 1, "neighbours": 4}
@@ -82,6 +84,24 @@ def test_layout_is_kept(source: JsonObject, monkeypatch: pytest.MonkeyPatch) -> 
     found = find_umap_layout(value["fingerprint"])
     assert found is not None
     assert torch.equal(found, made)
+
+
+def test_model_is_kept_with_the_plan_of_a_run(tmp_path: Path, source: JsonObject) -> None:
+    model = {"spec": str(make_model(tmp_path / "bert", "BertForMaskedLM"))}
+    made, _ = run("compress", {"source": model, "config": PLAN})
+    value, phases = run("model", {"source": model, "run": made["run"]})
+    kept = find_kept_model(load_table(model["spec"]), made["run"])
+    assert kept is not None
+    assert value == {"path": str(kept.path)}
+    assert phases == [
+        "Reading the table",
+        "Loading the model",
+        "Timing the model",
+        "Writing the model",
+        "Packing",
+    ]
+    again, phases = run("model", {"source": model, "run": made["run"]})
+    assert (again, phases) == (value, ["Reading the table"]), "what is there is not made twice"
 
 
 @pytest.mark.parametrize(
