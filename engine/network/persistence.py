@@ -94,11 +94,7 @@ class SubspaceQuantizer(HfQuantizer):
     def _process_model_after_weight_loading(self, model: Any, **_: object) -> Any:  # noqa: ANN401
         assert self.swap is not None
         embedding = self.swap.embedding
-<<<<<<< HEAD
-        # transformers only warns of what a file lacks, and leaves an unknown layer as it is.
-=======
         # transformers only warns of what a file lacks; a layer it does not know stays as it is.
->>>>>>> export
         absent = [name for name, part in embedding.state_dict(keep_vars=True).items() if _new(part)]
         if absent:
             raise FormatError(
