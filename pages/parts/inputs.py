@@ -33,7 +33,7 @@ def choose_source() -> Source | None:
             [_BUNDLED, _HUB, _PATH, _UPLOAD],
             key="source",
             bind="query-params",
-            help="Only the input embedding is read; the model itself is never built.",
+            help="Only the input embedding is read; the model is built only for its download.",
         )
         if kind == _BUNDLED:
             st.caption("all-MiniLM-L6-v2, a sentence encoder that comes with the app.")

@@ -62,5 +62,7 @@ def _describe(kept: KeptModel) -> None:
         f'`{kept.loader}("{kept.path.stem}")` loads it as any other model.'
     )
     st.markdown(cost_table(kept.cost))
+    if kept.cost.times is not None:
+        st.caption("Forward: one pass of the whole model, on this machine, as busy as it was then.")
     for note in kept.notes:
         st.caption(f":material/info: {literal(note)}")

@@ -160,7 +160,7 @@ def _choose_bits() -> int | None:
 
 def _choose_basis_bits() -> int:
     chosen = st.segmented_control(
-        "Bits of a basis's number",
+        "Bits in the bases",
         ["16", "8"],
         default="16",
         required=True,

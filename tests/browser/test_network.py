@@ -1,7 +1,11 @@
-"""The network on the Explore page: drawn in both themes and widths, and its download."""
+"""The network on the Explore page: drawn in both themes and widths, and its downloads."""
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Literal
@@ -13,8 +17,16 @@ from playwright.sync_api import Page, expect
 from engine import Factorization, RunStore
 from pages.parts.palette import PAGE, subspace_colour
 from tests.browser.conftest import PageOpener
-from tests.browser.driver import find_chart, open_app
-from tests.browser.explorer import TinyTable, link, open_tiny, search
+from tests.browser.driver import find_chart, open_app, settle
+from tests.browser.explorer import (
+    JOB_SECONDS,
+    TinyTable,
+    go_to_compare,
+    job_panel,
+    link,
+    open_tiny,
+    search,
+)
 from tests.browser.server import Server
 
 pytestmark = pytest.mark.usefixtures("quiet_log")
@@ -29,6 +41,17 @@ _SMALLEST_TEXT = """svg => Math.min(...Array.from(
     / (1 + text.querySelectorAll('tspan').length)))"""
 _LEFTS = "all => all.map(svg => Math.round(svg.getBoundingClientRect().left))"
 _TEXT_COLOUR = "svg => getComputedStyle(svg.querySelector('text')).fill"
+# As the page says it is loaded, with nothing else imported before.
+_LOAD = """
+import json, sys
+import engine
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(sys.argv[1], device="cpu")
+texts = ["A cat sits on a mat.", "There is a cat on the rug.", "Shares fell on Monday."]
+alike = model.similarity(*[model.encode(texts)] * 2)
+count = sum(weight.numel() for weight in model.parameters())
+print(json.dumps([float(alike[0, 1]), float(alike[0, 2]), count]))
+"""
 _FILLS = """svg => Array.from(svg.querySelectorAll('polygon'), band => band.getAttribute('fill'))"""
 
 
@@ -94,3 +117,36 @@ def test_factorization_is_downloaded_and_opens(
     kept = Factorization.load(RunStore(app_server.home / "runs").load(tiny.run).folder)
     np.testing.assert_array_equal(plan.reconstruct().numpy(), kept.reconstruct().numpy())
     assert (plan.labels == kept.labels).all()
+
+
+def test_model_is_made_downloaded_and_loads_in_a_process_of_its_own(
+    app_server: Server, page: Page, tmp_path: Path
+) -> None:
+    open_app(page, link(app_server))
+    find_chart(page)
+    button = page.get_by_role("button", name="Compressed model")
+    button.click()
+    expect(job_panel(page, "model").get_by_role("button", name="Cancel")).to_be_visible()
+    expect(button).to_be_disabled()
+    go_to_compare(page)
+    expect(job_panel(page, "model"), "also on the other page").to_be_visible()
+    page.get_by_role("link", name="Explore").click()
+    made = page.get_by_role("button", name=re.compile(r"Compressed model, \d+\.\d MB"))
+    expect(made).to_be_visible(timeout=3 * JOB_SECONDS * 1000)
+    settle(page)
+    expect(page.get_by_role("cell", name="bytes on disk")).to_be_visible()
+    with page.expect_download() as event:
+        made.click()
+    assert event.value.suggested_filename == "all-MiniLM-L6-v2-k5.zip"
+    with zipfile.ZipFile(event.value.path()) as archive:
+        archive.extractall(tmp_path)
+    run = subprocess.run(
+        [sys.executable, "-c", _LOAD, str(tmp_path / "all-MiniLM-L6-v2-k5")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    alike, different, parameters = json.loads(run.stdout.splitlines()[-1])
+    assert alike > different + 0.3, "it still tells sentences apart"
+    assert parameters == 18_000_240  # 22,713,216 less what the plan saves
