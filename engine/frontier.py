@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby
+from math import log
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
+
+from numpy import interp
 
 from engine.curves import error_of
 from engine.grid import ROUNDING, WEIGHTED_SVD, SweepCell
@@ -20,11 +23,11 @@ Family = Literal["messi", "svd", "rounding"]
 FAMILY_NAMES: dict[Family, str] = {
     "rounding": "Plain rounding",
     "messi": "k subspaces",
-    "svd": "The SVD",
+    "svd": "SVD",
 }
-# Shares of the table in float32. Rounding to 2, 3, 4 and 8 bits by the row takes a little over
-# 1/16, 3/32, 1/8 and 1/4, and each fits in one of these.
-_BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.27, 0.5)
+# Shares of the table in float32. Rounding to 2, 3, 4 and 8 bits takes a little over 1/16, 3/32, 1/8
+# and 1/4, and each fits in one of these.
+_BUDGETS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.13, 0.2, 0.27, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class BytePoint:
 
     Attributes:
         family: ``"messi"``, ``"svd"`` (by weights or not) or ``"rounding"``.
-        line: The method, as in ``"k = 5"``; points of one line differ in size and bits alone.
+        line: The method, as in ``"k = 5"``, or for rounding which numbers share a step: ``"a step a
+            row"``. Points of one line differ in size and bits alone.
         k: Number of subspaces; 0 for rounding.
         bits: Of a coordinate, or of every number for rounding.
         rate: Compression rate asked for, which counts numbers; 0 for rounding.
@@ -55,8 +59,10 @@ class BytePoint:
 
     @property
     def name(self) -> str:
-        """In words: ``"k = 5 at 4 bits"``; for rounding its line, ``"int4, a step a row"``."""
-        return self.line if self.family == "rounding" else f"{self.line} at {self.bits} bits"
+        """In words: ``"k = 5 at 4 bits"``, ``"int4, a step a row"``."""
+        if self.family == "rounding":
+            return f"int{self.bits}, {self.line}"
+        return f"{self.line} at {self.bits} bits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,18 @@ class SizeCurves:
     higher_is_better: bool = False
     whole: float = 0.0
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SizeCurves:
+        """Undo `dataclasses.asdict` after a trip through JSON.
+
+        Raises:
+            KeyError: If there are no points.
+            TypeError: If a key is missing or unknown.
+        """
+        points = tuple(BytePoint(**point) for point in values["points"])
+        whole: dict[str, Any] = {**values, "points": points}
+        return cls(**whole)
+
     def frontier(self, points: Sequence[BytePoint] | None = None) -> tuple[BytePoint, ...]:
         """The points that no other beats with as few bytes, by rising bytes.
 
@@ -115,24 +133,52 @@ class SizeCurves:
         """The factorised methods, by name, each by rising bytes.
 
         Args:
-            bits: Only points of so many bits; the best coding at every size when left out.
+            bits: Only points of so many bits; the best coding at every size when left out, those
+                between two rates being read off a straight line between them.
 
         Returns:
             The SVDs first, then by k.
         """
-        found: dict[str, list[BytePoint]] = {}
+        found: dict[str, dict[int, list[BytePoint]]] = {}
         for point in self.points:
             if point.family != "rounding" and bits in (None, point.bits):
-                found.setdefault(point.line, []).append(point)
-        names = sorted(found, key=lambda name: (found[name][0].k, name))
-        return {
-            name: tuple(found[name]) if bits is not None else self.frontier(found[name])
-            for name in names
-        }
+                found.setdefault(point.line, {}).setdefault(point.bits, []).append(point)
+        lines = {name: self._envelope(list(codings.values())) for name, codings in found.items()}
+        return dict(sorted(lines.items(), key=lambda item: (item[1][0].k, item[0])))
 
-    def roundings(self) -> tuple[BytePoint, ...]:
-        """The table rounded, by rising bytes."""
-        return tuple(point for point in self.points if point.family == "rounding")
+    def _envelope(self, codings: list[list[BytePoint]]) -> tuple[BytePoint, ...]:
+        """The points of one method that are not beaten by another of its codings at their size."""
+        sign = -1 if self.higher_is_better else 1
+
+        def beaten(point: BytePoint, others: list[BytePoint]) -> bool:
+            within = [one for one in others if one.stored_bytes <= point.stored_bytes]
+            if not within:
+                return False
+            # numpy takes the last value for sizes past the end: fewer bytes are as good there.
+            value = float(
+                interp(
+                    log(point.stored_bytes),
+                    [log(one.stored_bytes) for one in others],
+                    [one.value for one in others],
+                )
+            )
+            return sign * value < sign * point.value
+
+        kept = [
+            point
+            for own in codings
+            for point in own
+            if not any(beaten(point, others) for others in codings if others is not own)
+        ]
+        return tuple(sorted(kept, key=lambda point: point.stored_bytes))
+
+    def roundings(self) -> dict[str, tuple[BytePoint, ...]]:
+        """The table rounded, by which numbers share a step, each by rising bytes."""
+        found: dict[str, list[BytePoint]] = {}
+        for point in self.points:
+            if point.family == "rounding":
+                found.setdefault(point.line, []).append(point)
+        return {name: tuple(points) for name, points in found.items()}
 
     def choices(self) -> tuple[SizeChoice, ...]:
         """What is best within each of a few numbers of bytes; none where nothing is so small."""
@@ -151,29 +197,30 @@ class SizeCurves:
         return tuple(found)
 
     def verdict(self) -> str:
-        """Which family is best at which sizes, in a sentence a family."""
-        front = self.frontier()
-        if not front:
-            return "Nothing was measured."
-        starts = [front[0], *(b for a, b in pairwise(front) if a.family != b.family)]
-        ends = [*starts[1:], None]
+        """Which family is best within which of the sizes of `choices`, a clause a family."""
+        choices = self.choices()
+        if not choices:
+            return "Nothing that was measured is half as large as the table."
+        runs = [list(run) for _, run in groupby(choices, key=lambda choice: choice.best.family)]
         spans: dict[Family, list[str]] = {}
-        for first, end in zip(starts, ends, strict=True):
-            spans.setdefault(first.family, []).append(self._span(first, end))
-        said = [
-            f"{FAMILY_NAMES[family]} {'win' if family == 'messi' else 'wins'} "
-            f"{' and '.join(spans[family])}."
-            for family in FAMILY_NAMES
+        for run in runs:
+            last = run[-1] is choices[-1]
+            spans.setdefault(run[0].best.family, []).append(_span(run, last=last))
+        best = "scores highest" if self.higher_is_better else "loses least"
+        clauses = [
+            f"{name} {'win' if family == 'messi' else 'wins'} {' and '.join(spans[family])}"
+            for family, name in FAMILY_NAMES.items()
             if family in spans
         ]
-        best = "scores highest" if self.higher_is_better else "loses least"
-        return f"{' '.join(said)} To win is to be what {best} of all that fits in so many bytes."
+        return f"{'; '.join(clauses)}. To win is to be what {best} of all that is no larger."
 
-    def _span(self, first: BytePoint, end: BytePoint | None) -> str:
-        low = f"{first.stored_bytes / self.dense_bytes:.1%}"
-        if end is None:
-            return f"from {low} of the table's bytes on"
-        return f"from {low} to {end.stored_bytes / self.dense_bytes:.1%}"
+
+def _span(run: Sequence[SizeChoice], *, last: bool) -> str:
+    """Sizes in a row, in words."""
+    low, high = f"{run[0].share:.0%}", f"{run[-1].share:.0%}"
+    if last:
+        return f"from {low} of the table's bytes on"
+    return f"at {low}" if len(run) == 1 else f"from {low} to {high}"
 
 
 def read_size_curves(
@@ -208,7 +255,7 @@ def _point(group: list[SweepCell], columns: int, *, weighted: bool) -> BytePoint
     family: Family = "messi"
     line = f"k = {cell.k}"
     if cell.method == ROUNDING:
-        family, line = "rounding", name_rounding(cell.bits, cell.group, columns)
+        family, line = "rounding", name_group(cell.group, columns)
     elif cell.method in ("svd", WEIGHTED_SVD):
         family, line = "svd", "SVD" if cell.method == "svd" else "weighted SVD"
     return BytePoint(
@@ -224,6 +271,6 @@ def _point(group: list[SweepCell], columns: int, *, weighted: bool) -> BytePoint
     )
 
 
-def name_rounding(bits: int, group: int, columns: int) -> str:
-    """A way to round in words: ``"int4, a step a row"``, ``"int4, groups of 32"``."""
-    return f"int{bits}, {'a step a row' if group >= columns else f'groups of {group}'}"
+def name_group(group: int, columns: int) -> str:
+    """Which numbers of a table share a step, in words: a row's, or ``group`` of them."""
+    return "a step a row" if group >= columns else f"groups of {group}"

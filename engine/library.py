@@ -7,7 +7,7 @@ is never shown for rows it was not made from. Shipped files are looked at first.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -17,12 +17,14 @@ from torch import Tensor
 
 from engine.errors import EngineError, FormatError
 from engine.folders import write_file
+from engine.frontier import SizeCurves
 from engine.grid import SweepResult
 from engine.paths import assets_folder, user_data_folder
 
 STARTER_FILE = "starter.safetensors"
 STARTER_FIGURES_FILE = "starter.json"
 SWEEP_FILE = "sweep.json"
+ACCURACY_FILE = "accuracy.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -35,6 +37,7 @@ class Starter:
         config: The plan, as the keyword arguments of `engine.compression.CompressionConfig`.
         figures: As `engine.compression.Compression.as_dict` gives them.
         sweep: Its default error curves.
+        accuracy: What the model scored with its table stored in many ways, where that was measured.
     """
 
     labels: Tensor
@@ -42,6 +45,7 @@ class Starter:
     config: dict[str, object]
     figures: dict[str, object]
     sweep: SweepResult
+    accuracy: SizeCurves | None = None
 
 
 def find_starter(fingerprint: str) -> Starter | None:
@@ -71,6 +75,14 @@ def save_starter(folder: Path, fingerprint: str, starter: Starter) -> None:
     text = json.dumps(header, indent=1, ensure_ascii=False)
     (folder / STARTER_FIGURES_FILE).write_text(text + "\n", encoding="utf-8")
     starter.sweep.save(folder / SWEEP_FILE)
+    if starter.accuracy is not None:
+        save_accuracy(folder, starter.accuracy)
+
+
+def save_accuracy(folder: Path, accuracy: SizeCurves) -> None:
+    """Write what a benchmark measured beside the starter of the same rows."""
+    text = json.dumps(asdict(accuracy), indent=1, ensure_ascii=False)
+    (folder / ACCURACY_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def find_umap_layout(fingerprint: str) -> Tensor | None:
@@ -117,7 +129,14 @@ def _read_starter(folder: Path, header: dict[str, dict[str, object]]) -> Starter
         config=header["config"],
         figures=header["figures"],
         sweep=SweepResult.load(folder / SWEEP_FILE),
+        accuracy=_read_accuracy(folder / ACCURACY_FILE),
     )
+
+
+def _read_accuracy(path: Path) -> SizeCurves | None:
+    if not path.is_file():
+        return None
+    return SizeCurves.from_dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _layout_path(fingerprint: str) -> Path:

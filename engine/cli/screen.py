@@ -135,7 +135,7 @@ def _sizes(curves: SizeCurves) -> Table:
     table.add_column("of the table", justify="right")
     table.add_column("bytes", justify="right")
     for name in FAMILY_NAMES.values():
-        table.add_column(name.removeprefix("The "), justify="right")
+        table.add_column(name, justify="right")
     table.add_column("the least", no_wrap=True)
     for choice in curves.choices():
         errors = {family: point.value for family, point in choice.by_family.items()}
