@@ -206,13 +206,14 @@ class SizeCurves:
         for run in runs:
             last = run[-1] is choices[-1]
             spans.setdefault(run[0].best.family, []).append(_span(run, last=last))
-        best = "scores highest" if self.higher_is_better else "loses least"
+        best = "score highest" if self.higher_is_better else "lose least"
         clauses = [
             f"{name} {'win' if family == 'messi' else 'wins'} {' and '.join(spans[family])}"
             for family, name in FAMILY_NAMES.items()
             if family in spans
         ]
-        return f"{'; '.join(clauses)}. To win is to be what {best} of all that is no larger."
+        said = f"To win is to {best} of all that was measured and is no larger."
+        return f"{'; '.join(clauses)}. {said}"
 
 
 def _span(run: Sequence[SizeChoice], *, last: bool) -> str:

@@ -76,12 +76,13 @@ def save_starter(folder: Path, fingerprint: str, starter: Starter) -> None:
     (folder / STARTER_FIGURES_FILE).write_text(text + "\n", encoding="utf-8")
     starter.sweep.save(folder / SWEEP_FILE)
     if starter.accuracy is not None:
-        save_accuracy(folder, starter.accuracy)
+        save_accuracy(folder, fingerprint, starter.accuracy)
 
 
-def save_accuracy(folder: Path, accuracy: SizeCurves) -> None:
+def save_accuracy(folder: Path, fingerprint: str, accuracy: SizeCurves) -> None:
     """Write what a benchmark measured beside the starter of the same rows."""
-    text = json.dumps(asdict(accuracy), indent=1, ensure_ascii=False)
+    values = {"source": fingerprint, **asdict(accuracy)}
+    text = json.dumps(values, indent=1, ensure_ascii=False)
     (folder / ACCURACY_FILE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -129,14 +130,16 @@ def _read_starter(folder: Path, header: dict[str, dict[str, object]]) -> Starter
         config=header["config"],
         figures=header["figures"],
         sweep=SweepResult.load(folder / SWEEP_FILE),
-        accuracy=_read_accuracy(folder / ACCURACY_FILE),
+        accuracy=_read_accuracy(folder / ACCURACY_FILE, header["source"]),
     )
 
 
-def _read_accuracy(path: Path) -> SizeCurves | None:
+def _read_accuracy(path: Path, fingerprint: object) -> SizeCurves | None:
+    """None as well where it is of other rows: a benchmark that was not run again for new ones."""
     if not path.is_file():
         return None
-    return SizeCurves.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return SizeCurves.from_dict(values) if values.pop("source") == fingerprint else None
 
 
 def _layout_path(fingerprint: str) -> Path:

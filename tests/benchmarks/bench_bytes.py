@@ -251,6 +251,7 @@ def main() -> None:
     points = sorted((one.point for one in stored), key=lambda point: point.stored_bytes)
     save_accuracy(
         options.assets,
+        summary["source"],
         SizeCurves(
             measure="STS-B (Spearman × 100)",
             points=tuple(points),

@@ -61,8 +61,8 @@ ROUNDING_WINS = curves(
 
 def test_verdict_says_where_rounding_wins() -> None:
     assert ROUNDING_WINS.verdict() == (
-        "Plain rounding wins from 10% to 27%; k subspaces win from 2% to 8%; SVD wins from 50% "
-        "of the table's bytes on. To win is to be what loses least of all that is no larger."
+        "Plain rounding wins from 10% to 27%; k subspaces win from 2% to 8%; SVD wins from 50% of "
+        "the table's bytes on. To win is to lose least of all that was measured and is no larger."
     )
     alone = curves(point(70, 0.5), point(130, 0.1, ROW, k=0), point(190, 0.05))
     assert alone.verdict().startswith(
@@ -90,7 +90,7 @@ def test_accuracies_are_better_when_higher() -> None:
     )  # fmt: skip
     assert [one.value for one in found.frontier()] == [60, 80, 90]
     assert found.choices()[-1].best.value == 90
-    assert found.verdict().endswith("what scores highest of all that is no larger.")
+    assert found.verdict().endswith("to score highest of all that was measured and is no larger.")
 
 
 def test_lines_are_by_method_and_take_the_best_coding_at_each_size() -> None:
