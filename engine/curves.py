@@ -1,4 +1,7 @@
-"""A sweep read as curves: one for each k, beside the SVDs."""
+"""A sweep read as curves against compression rate: one for each k, beside the SVDs.
+
+A rate counts numbers, so these are the fits in 32 bits; `engine.frontier` counts bytes.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from engine.errors import ParameterError
-from engine.grid import WEIGHTED_SVD, SweepCell
+from engine.grid import WEIGHTED_SVD, SweepCell, plain_cells
 from engine.measures import EXACT_ERROR
 
 
@@ -80,7 +83,7 @@ def read_curves(cells: Sequence[SweepCell], *, weighted: bool = False) -> Curves
     """Gather the cells of a sweep by method, k and rate.
 
     Args:
-        cells: Of one sweep; the SVD at every rate among them.
+        cells: Of one sweep; the SVD at every rate among them. Those in fewer bits are left out.
         weighted: Read the weighted error.
 
     Returns:
@@ -89,14 +92,17 @@ def read_curves(cells: Sequence[SweepCell], *, weighted: bool = False) -> Curves
     Raises:
         ParameterError: If the weighted error is asked for and was not measured.
     """
+    cells = plain_cells(cells)
     base = WEIGHTED_SVD if weighted else "svd"
-    least = {cell.asked_rate: _error(cell, weighted) for cell in cells if cell.method == base}
+    least = {
+        cell.asked_rate: error_of(cell, weighted=weighted) for cell in cells if cell.method == base
+    }
     groups: dict[tuple[str, int, float], list[SweepCell]] = {}
     for cell in cells:
         groups.setdefault((cell.method, cell.k, cell.asked_rate), []).append(cell)
     curves: dict[tuple[str, int], list[CurvePoint]] = {}
     for (method, k, rate), group in sorted(groups.items()):
-        errors = [_error(cell, weighted) for cell in group]
+        errors = [error_of(cell, weighted=weighted) for cell in group]
         error = fmean(errors)
         point = CurvePoint(
             rate=rate,
@@ -138,7 +144,12 @@ def choose_by_rate(curves: Curves) -> tuple[RateChoice, ...]:
     return tuple(choices)
 
 
-def _error(cell: SweepCell, weighted: bool) -> float:
+def error_of(cell: SweepCell, *, weighted: bool) -> float:
+    """One of the errors of a cell.
+
+    Raises:
+        ParameterError: If it is the weighted one and was not measured.
+    """
     if not weighted:
         return cell.relative_error
     if cell.weighted_error is None:

@@ -41,13 +41,13 @@ class Journal:
         if lines:
             self.parts = self._checked(lines)
 
-    def append(self, part: dict[str, object]) -> None:
-        """Add a finished part; it is on the disk when this returns.
+    def append(self, *parts: dict[str, object]) -> None:
+        """Add finished parts; they are on the disk when this returns.
 
         Raises:
             EngineError: If the disk refuses.
         """
-        text = json.dumps(part, allow_nan=False) + "\n"
+        text = "".join(json.dumps(part, allow_nan=False) + "\n" for part in parts)
         if not self._length:
             text = f"{self._header}\n{text}"
         try:

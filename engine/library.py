@@ -7,7 +7,7 @@ is never shown for rows it was not made from. Shipped files are looked at first.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from engine.errors import EngineError, FormatError
 from engine.factorization import Factorization
 from engine.folders import write_file
+from engine.frontier import SizeCurves
 from engine.grid import SweepResult
 from engine.methods import factorize
 from engine.paths import assets_folder, user_data_folder
@@ -26,6 +27,7 @@ from engine.rows import RowMatrix
 STARTER_FILE = "starter.safetensors"
 STARTER_FIGURES_FILE = "starter.json"
 SWEEP_FILE = "sweep.json"
+ACCURACY_FILE = "accuracy.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,6 +40,7 @@ class Starter:
         config: The plan, as the keyword arguments of `engine.compression.CompressionConfig`.
         figures: As `engine.compression.Compression.as_dict` gives them.
         sweep: Its default error curves.
+        accuracy: What the model scored with its table stored in many ways, where that was measured.
     """
 
     labels: Tensor
@@ -45,6 +48,7 @@ class Starter:
     config: dict[str, object]
     figures: dict[str, object]
     sweep: SweepResult
+    accuracy: SizeCurves | None = None
 
     def fit(self, matrix: RowMatrix) -> Factorization:
         """The factorization itself, which is not shipped: one refit finds its bases again.
@@ -89,6 +93,15 @@ def save_starter(folder: Path, fingerprint: str, starter: Starter) -> None:
     text = json.dumps(header, indent=1, ensure_ascii=False)
     (folder / STARTER_FIGURES_FILE).write_text(text + "\n", encoding="utf-8")
     starter.sweep.save(folder / SWEEP_FILE)
+    if starter.accuracy is not None:
+        save_accuracy(folder, fingerprint, starter.accuracy)
+
+
+def save_accuracy(folder: Path, fingerprint: str, accuracy: SizeCurves) -> None:
+    """Write what a benchmark measured beside the starter of the same rows."""
+    values = {"source": fingerprint, **asdict(accuracy)}
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    (folder / ACCURACY_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def find_umap_layout(fingerprint: str) -> Tensor | None:
@@ -135,7 +148,16 @@ def _read_starter(folder: Path, header: dict[str, dict[str, object]]) -> Starter
         config=header["config"],
         figures=header["figures"],
         sweep=SweepResult.load(folder / SWEEP_FILE),
+        accuracy=_read_accuracy(folder / ACCURACY_FILE, header["source"]),
     )
+
+
+def _read_accuracy(path: Path, fingerprint: object) -> SizeCurves | None:
+    """None as well where it is of other rows: a benchmark that was not run again for new ones."""
+    if not path.is_file():
+        return None
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return SizeCurves.from_dict(values) if values.pop("source") == fingerprint else None
 
 
 def _layout_path(fingerprint: str) -> Path:

@@ -80,7 +80,7 @@ def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord,
     """
     record = RunRecord(
         kind="sweep",
-        name=f"{table.name}, {len(result.cells)} fits",
+        name=f"{table.name}, {result.fits} fits",
         source=_source(table),
         config=asdict(result.config),
         figures={"cells": len(result.cells), "notes": list(result.notes)},

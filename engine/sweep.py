@@ -1,14 +1,11 @@
-"""Error against compression rate: a grid of k and rates beside the SVD."""
+"""A grid of k and rates beside the SVD, in 32 and fewer bits, and plain rounding."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import ceil
 from pathlib import Path
 from typing import Any
-
-from torch import Tensor
 
 from engine.budget import (
     budget_for_rate,
@@ -17,10 +14,13 @@ from engine.budget import (
     matching_rank,
     offset_parameters,
 )
+from engine.cells import Plan, fit_cells, rounding_cells, rounding_groups
 from engine.clustering.allocation import OptimalDimensions
 from engine.errors import FormatError, ParameterError
 from engine.frequencies.row_use import NO_WEIGHTS, count_row_use
 from engine.grid import (
+    PLAIN_BITS,
+    ROUNDING,
     SCHEMA_VERSION,
     WEIGHTED_SVD,
     SweepCell,
@@ -30,12 +30,13 @@ from engine.grid import (
     read_cell,
 )
 from engine.journal import Journal
-from engine.methods import factorize
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.rows import RowMatrix
 from engine.table import EmbeddingTable
 
 __all__ = ["SweepCell", "SweepConfig", "SweepResult", "check_sweep_target", "run_sweep"]
+
+_STORED = ("bits", "basis_bits")  # settings that say how a fit is stored, not what it is
 
 
 def run_sweep(
@@ -45,7 +46,7 @@ def run_sweep(
     journal: Path | None = None,
     progress: ProgressCallback = ignore_progress,
 ) -> SweepResult:
-    """Fit every cell of the grid.
+    """Fit every cell of the grid, and measure each fit in every number of bits.
 
     Args:
         table: What to compress.
@@ -57,8 +58,9 @@ def run_sweep(
     Returns:
         The SVD at every rate, of the smallest rank that uses up the budget, so that no k has more
         numbers to spend than the SVD beside it; the same by weights where there are some; then
-        every k at every rate for every seed. A cell with no room for one dimension is left out
-        and noted.
+        every k at every rate for every seed; after each of them itself in fewer bits, and after
+        all the table rounded to 8, 4, 3 and 2 bits. A cell with no room for one dimension is left
+        out and noted.
 
     Raises:
         ParameterError: If a k does not fit the table, no cell does, or the journal is of another
@@ -71,34 +73,38 @@ def run_sweep(
     notes: dict[str, None] = {}  # a set that keeps its order
     plans = _plans(config, len(table.matrix))
     kept = None if journal is None else Journal(journal, _journal_header(table, config))
-    finished = {} if kept is None else _cells_of(kept)
+    finished = {} if kept is None else _finished(kept, config, table.matrix.shape[1])
     use = count_row_use(
         table, config.weights, config.weight_power, config.weight_floor, progress=progress
     )
     weights = None if use is None else use.weights
-    taken = f", {len(finished):,} cells taken over" if finished else ""
+    taken = f", {len(finished):,} fits taken over" if finished else ""
     for done, plan in enumerate(plans):
         detail = f"{plan.caption}{taken}"
         report = Progress(phase="Sweeping", done=done, total=len(plans), detail=detail)
         progress(report)
         if plan in finished:
-            cells.append(finished[plan])
+            cells += finished[plan]
             continue
-        try:
-            size = _size(table.matrix, plan, config)
-        except ParameterError as error:
-            notes[f"Left out: {error}."] = None
-            continue
-        # Every EM step reports the same cell again, so that a cancel is heard within it.
-        arguments: dict[str, Any] = {
-            **plan.arguments(config),
-            **size,
-            "weights": None if plan.method == "svd" else weights,
-            "progress": _repeat(report, progress),
-        }
-        cells.append(_fit(table.matrix, plan, arguments, weights))
+        # Every EM step and every coding reports the same plan again, so that a cancel is heard
+        # within it.
+        beat = _repeat(report, progress)
+        if plan.method == ROUNDING:
+            if not cells:
+                break
+            made = rounding_cells(table.matrix, config, weights, beat)
+        else:
+            try:
+                size = _size(table.matrix, plan, config)
+            except ParameterError as error:
+                notes[f"Left out: {error}."] = None
+                continue
+            own = None if plan.method == "svd" else weights
+            arguments = {**plan.arguments(config), **size, "weights": own}
+            made = fit_cells(table.matrix, plan, arguments, config.codings, weights, beat)
+        cells += made
         if kept is not None:
-            kept.append(asdict(cells[-1]))
+            kept.append(*map(asdict, made))
     progress(Progress(phase="Sweeping", done=len(plans), total=len(plans)))
     if not cells:
         raise ParameterError(f"no cell of the sweep is possible. {' '.join(notes)}")
@@ -113,45 +119,21 @@ def run_sweep(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    method: str
-    k: int
-    rate: float
-    seed: int
-
-    @property
-    def caption(self) -> str:
-        names = {"svd": "SVD", WEIGHTED_SVD: "weighted SVD"}
-        name = names.get(self.method, f"k = {self.k}")
-        return f"{name}, rate {self.rate:g}, seed {self.seed}"
-
-    def arguments(self, config: SweepConfig) -> dict[str, Any]:
-        """For `engine.factorize`, but the size and the weights."""
-        if self.method != "messi":
-            return {"method": "svd", "seed": self.seed}
-        return {
-            "k": self.k,
-            "seed": self.seed,
-            "n_init": config.n_init,
-            "seeding": config.seeding,
-            "allocation": config.allocation,
-            "affine": config.affine,
-            "loss": config.loss,
-            "moves": config.moves,
-        }
-
-
-def _plans(config: SweepConfig, n: int) -> list[_Plan]:
-    """Every cell in order; k = 1 is the SVD and has no chance in it."""
+def _plans(config: SweepConfig, n: int) -> list[Plan]:
+    """Every fit in order, and rounding; k = 1 is the SVD and has no chance in it."""
     ks = sorted({k for k in config.ks if k != 1})
     for k in ks:
         check_k(k, n)
     baselines = ("svd",) if config.weights == NO_WEIGHTS else ("svd", WEIGHTED_SVD)
-    svd = [_Plan(name, 1, rate, config.seeds[0]) for name in baselines for rate in config.rates]
-    return svd + [
-        _Plan("messi", k, rate, seed) for k in ks for rate in config.rates for seed in config.seeds
+    svd = [Plan(name, 1, rate, config.seeds[0]) for name in baselines for rate in config.rates]
+    ours = [
+        Plan("messi", k, rate, seed) for k in ks for rate in config.rates for seed in config.seeds
     ]
+    return svd + ours + ([_rounding(config)] if config.codings else [])
+
+
+def _rounding(config: SweepConfig) -> Plan:
+    return Plan(ROUNDING, 0, 0.0, config.seeds[0])
 
 
 def _repeat(report: Progress, progress: ProgressCallback) -> ProgressCallback:
@@ -159,21 +141,34 @@ def _repeat(report: Progress, progress: ProgressCallback) -> ProgressCallback:
 
 
 def _journal_header(table: EmbeddingTable, config: SweepConfig) -> dict[str, object]:
-    return {"sweep": SCHEMA_VERSION, "source": table.fingerprint, "config": asdict(config)}
+    """What decides a fit. How it is stored each cell says itself: journals are good for others."""
+    fits = {name: value for name, value in asdict(config).items() if name not in _STORED}
+    return {"sweep": SCHEMA_VERSION, "source": table.fingerprint, "config": fits}
 
 
-def _cells_of(journal: Journal) -> dict[_Plan, SweepCell]:
-    """Finished cells by the plan they are of."""
+def _finished(journal: Journal, config: SweepConfig, columns: int) -> dict[Plan, list[SweepCell]]:
+    """Plans of which every cell is there; one stopped within is done anew."""
     try:
         cells = [read_cell(part) for part in journal.parts]
     except TypeError as error:
         raise FormatError(
             f"{journal.path} is damaged ({error}); delete it to start anew"
         ) from error
-    return {_Plan(cell.method, cell.k, cell.asked_rate, cell.seed): cell for cell in cells}
+    found: dict[Plan, dict[tuple[int, int, int], SweepCell]] = {}
+    for cell in cells:
+        plan = Plan(cell.method, cell.k, cell.asked_rate, cell.seed)
+        found.setdefault(plan, {})[cell.bits, cell.basis_bits, cell.group] = cell
+    fitted = [(PLAIN_BITS, PLAIN_BITS, 0), *((c.bits, c.basis_bits, 0) for c in config.codings)]
+    rounded = [(bits, 0, group) for bits, group in rounding_groups(columns)]
+    wanted = {plan: rounded if plan.method == ROUNDING else fitted for plan in found}
+    return {
+        plan: [found[plan][key] for key in keys]
+        for plan, keys in wanted.items()
+        if found[plan].keys() >= set(keys)
+    }
 
 
-def _size(matrix: RowMatrix, plan: _Plan, config: SweepConfig) -> dict[str, Any]:
+def _size(matrix: RowMatrix, plan: Plan, config: SweepConfig) -> dict[str, Any]:
     """Rank of an SVD, rounded up in its favour; what k subspaces get, rounded down.
 
     Raises:
@@ -190,26 +185,3 @@ def _size(matrix: RowMatrix, plan: _Plan, config: SweepConfig) -> dict[str, Any]
         )
         return {"rate": plan.rate}
     return {"j": dimension_for_rate(n, d, plan.k, plan.rate, affine=config.affine)}
-
-
-def _fit(
-    matrix: RowMatrix, plan: _Plan, arguments: dict[str, Any], weights: Tensor | None
-) -> SweepCell:
-    began = time.perf_counter()
-    factorization = factorize(matrix, **arguments)
-    wall_seconds = time.perf_counter() - began
-    return SweepCell(
-        method=plan.method,
-        k=plan.k,
-        j=max(factorization.dimensions),
-        asked_rate=plan.rate,
-        rate=factorization.rate,
-        parameters=factorization.parameters,
-        stored_bytes=factorization.stored_bytes,
-        seed=plan.seed,
-        relative_error=factorization.relative_error(matrix),
-        steps=len(factorization.cost_history),
-        wall_seconds=wall_seconds,
-        least_j=min(factorization.dimensions),
-        weighted_error=None if weights is None else factorization.relative_error(matrix, weights),
-    )

@@ -1,28 +1,30 @@
-"""Compare: error against compression rate, k subspaces beside the SVD."""
+"""Compare: error against stored bytes or compression rate, for every way to store a table."""
 
 from __future__ import annotations
 
-import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine import EmbeddingTable, EngineError
-from engine.curves import RateChoice, choose_by_rate, has_weights, read_curves
+from engine.curves import choose_by_rate, has_weights, read_curves
 from engine.frequencies.row_use import NO_WEIGHTS
+from engine.frontier import read_size_curves
 from engine.grid import SweepConfig, SweepResult
-from pages.parts import charts, entry, fit, inputs, jobs, state
+from pages.parts import by_bytes, by_rate, charts, entry, fit, inputs, jobs, state
 from pages.parts.languages import name_counted
 from pages.parts.state import Source
-from pages.parts.wording import literal
+from pages.parts.wording import literal, short_bytes
 
 _KS = (2, 3, 4, 5, 8, 10, 16, 20)
 _DEFAULT_KS = (2, 3, 5, 10)
 _RATE_STEP = 10  # per cent
+_BYTES, _RATE = "Stored bytes", "Compression rate"
 _ERROR, _WEIGHTED, _AGAINST = "Error", "Weighted error", "Against the SVD"
 
 
 def main() -> None:
     """Draw the page."""
-    st.title("k subspaces against the SVD")
+    st.title("Subspaces, SVD or rounding?")
     try:
         source = inputs.choose_source()
         if source is None:
@@ -48,7 +50,7 @@ def main() -> None:
         st.markdown(
             f"**{literal(table.name)}** has no curves yet. Choose the grid in the sidebar and "
             "press **Run the sweep**: every k is fitted at every rate, beside the SVD of the same "
-            "size."
+            "size, and stored in 32, 8 and 4 bits, beside plain rounding."
         )
         return
     _show(table, sweep, origin)
@@ -84,6 +86,13 @@ def _sweep_controls(source: Source, table: EmbeddingTable) -> None:
                 key="sweep-starts",
                 help="More find a better optimum, and take longer.",
             )
+            coded = st.toggle(
+                "Also in fewer bits",
+                True,
+                key="sweep-coded",
+                help="Stores every fit at 8 and 4 bits as well, and rounds the whole table to 8, "
+                "4, 3 and 2 bits to compare with.",
+            )
         rates = [percent / 100 for percent in range(low, high + 1, _RATE_STEP)]
         count = len(rates) * ((1 if weights == NO_WEIGHTS else 2) + len(ks) * seeds)
         st.caption(f"{count} fits.")
@@ -106,6 +115,7 @@ def _sweep_controls(source: Source, table: EmbeddingTable) -> None:
                 "weights": weights,
                 "weight_power": advanced.power,
                 "weight_floor": advanced.floor,
+                "bits": [8, 4] if coded else [32],
             }
             jobs.start("sweep", source, {"config": grid})
             st.rerun()  # the button then shows that it is busy
@@ -120,43 +130,26 @@ def _choose_weights() -> str | None:
 
 
 def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
-    st.markdown(
-        f"How much of **{literal(table.name)}** is lost at each size. At a rate, every "
-        "method gets the same budget of stored numbers, rounded in the SVD's favour; lower is "
-        "better. Bands span the seeds."
-    )
-    verdict = st.container()
-    weights = has_weights(sweep.cells)
-    scale = st.segmented_control(
-        "Scale",
-        [_ERROR, _WEIGHTED, _AGAINST] if weights else [_ERROR, _AGAINST],
-        default=_WEIGHTED if weights else _ERROR,
-        required=True,
-        key="weighted-scale" if weights else "scale",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    weighted = weights and scale != _ERROR
-    curves = read_curves(sweep.cells, weighted=weighted)
-    choices = choose_by_rate(curves)
-    verdict.markdown(f":material/balance: {_where_svd_wins(choices, weighted=weighted)}")
-    left, right = st.columns([1.7, 1], gap="medium")
-    left.plotly_chart(
-        charts.error_curves(
-            curves,
-            theme=st.context.theme.type or "light",
-            against_svd=scale == _AGAINST,
-            chosen=_chosen(table, sweep, weighted=weighted),
-        ),
-        key="curves",
-        config={"displaylogo": False},
-        alt="Error against compression rate. The same figures are in the table beside it.",
-    )
-    with right:
-        st.markdown("**The best k at each rate**")
-        _best_table(choices, "Weighted SVD" if weighted else "SVD")
+    head = st.container()  # what is chosen below decides what is said here
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    with bar:
+        against = st.segmented_control(
+            "Against",
+            [_BYTES, _RATE],
+            default=_BYTES,
+            required=True,
+            key="against",
+            bind="query-params",
+            help="Bytes are what a file takes. A compression rate counts numbers, so it compares "
+            "fits in 32 bits alone.",
+        )
+    if against == _BYTES:
+        _show_sizes(table, sweep, head, bar)
+    else:
+        _show_rates(table, sweep, head, bar)
+    coded = "" if len(sweep.cells) == sweep.fits else f", {len(sweep.cells):,} ways to store"
     st.caption(
-        f"From {origin}: {len(sweep.cells)} fits on {sweep.rows:,} × {sweep.columns} rows"
+        f"From {origin}: {sweep.fits} fits{coded} of {sweep.rows:,} × {sweep.columns} rows"
         f"{literal(_describe(sweep.config))}."
     )
     for note in sweep.notes:
@@ -168,6 +161,76 @@ def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
+    )
+
+
+def _show_sizes(
+    table: EmbeddingTable, sweep: SweepResult, head: DeltaGenerator, bar: DeltaGenerator
+) -> None:
+    dense = 4 * sweep.rows * sweep.columns
+    accuracy = state.measured_accuracy(table)
+    scales = [_ERROR]
+    scales += [_WEIGHTED] if has_weights(sweep.cells) else []
+    scales += [] if accuracy is None else [accuracy.measure]
+    with bar:
+        scale = _choose_scale(scales, key="size-scale")
+    weighted = scale == _WEIGHTED
+    if accuracy is not None and scale == accuracy.measure:
+        curves, chosen = accuracy, None
+    else:
+        curves = read_size_curves(sweep.cells, dense_bytes=dense, weighted=weighted)
+        chosen = _chosen(table, sweep, weighted=weighted)
+    with bar:
+        bits = by_bytes.choose_coding(curves)
+    better = "higher" if curves.higher_is_better else "lower"
+    head.markdown(
+        f"What **{literal(table.name)}** loses when its table of {short_bytes(dense)} is stored "
+        f"smaller; {better} is better."
+    )
+    head.markdown(f":material/balance: {by_bytes.say_who_wins(curves)}")
+    by_bytes.draw(curves, bits=bits, chosen=chosen)
+    if sweep.fits == len(sweep.cells):
+        st.caption(
+            ":material/info: This sweep has fits in 32 bits alone; run it again for 8 and 4 bits "
+            "and plain rounding."
+        )
+
+
+def _show_rates(
+    table: EmbeddingTable, sweep: SweepResult, head: DeltaGenerator, bar: DeltaGenerator
+) -> None:
+    weights = has_weights(sweep.cells)
+    with bar:
+        scale = _choose_scale(
+            [_ERROR, _WEIGHTED, _AGAINST] if weights else [_ERROR, _AGAINST],
+            key="weighted-scale" if weights else "scale",
+        )
+    weighted = weights and scale != _ERROR
+    head.markdown(
+        f"How much of **{literal(table.name)}** is lost at each rate, in 32 bits. At a rate, every "
+        "method gets the same budget of stored numbers, rounded in the SVD's favour; lower is "
+        "better. Bands span the seeds."
+    )
+    curves = read_curves(sweep.cells, weighted=weighted)
+    choices = choose_by_rate(curves)
+    head.markdown(f":material/balance: {by_rate.where_svd_wins(choices, weighted=weighted)}")
+    chosen = _chosen(table, sweep, weighted=weighted)
+    by_rate.draw(curves, choices, against_svd=scale == _AGAINST, chosen=chosen)
+
+
+def _choose_scale(scales: list[str], *, key: str) -> str:
+    """By which figure; nothing to choose where there is one. The weighted error comes first."""
+    if len(scales) == 1:
+        return scales[0]
+    return str(
+        st.segmented_control(
+            "Scale",
+            scales,
+            default=_WEIGHTED if _WEIGHTED in scales else _ERROR,
+            required=True,
+            key=key,
+            bind="query-params",
+        )
     )
 
 
@@ -208,50 +271,9 @@ def _chosen(
     return charts.ChosenPlan(
         name=f"explored: {name}",
         rate=figures["rate"],
+        stored_bytes=figures["stored_bytes"],
         error=figures[error],
         svd_error=figures[rival][error],
-    )
-
-
-def _where_svd_wins(choices: tuple[RateChoice, ...], *, weighted: bool) -> str:
-    if not choices:
-        return "Only the SVD was swept."
-    svd = "weighted SVD" if weighted else "SVD"
-    measured = "By weighted error, every" if weighted else "Every"
-    lost = [choice for choice in choices if choice.losing]
-    if not lost:
-        return f"{measured} k is closer to the table than the {svd} at every rate of this sweep."
-    cases = ", ".join(
-        f"{choice.svd.rate:.0%} (k = {', '.join(map(str, choice.losing))})" for choice in lost
-    )
-    return (
-        f"**The {svd} wins** at {cases}: there the k bases cost more than they save. "
-        "In every other case k subspaces are closer."
-    )
-
-
-def _best_table(choices: tuple[RateChoice, ...], svd: str) -> None:
-    frame = pd.DataFrame(
-        {
-            "Rate": [choice.svd.rate for choice in choices],
-            svd: [choice.svd.error for choice in choices],
-            "k": [choice.best.k for choice in choices],
-            "Error": [choice.best.error for choice in choices],
-            "Against SVD": [100 * (choice.best.svd_ratio - 1) for choice in choices],
-        }
-    )
-    st.dataframe(
-        frame,
-        hide_index=True,
-        column_config={
-            "Rate": st.column_config.NumberColumn(format="percent"),
-            svd: st.column_config.NumberColumn(format="%.4f", help=f"Error of the {svd}"),
-            "k": st.column_config.NumberColumn(help="The k ≥ 2 with the least mean error"),
-            "Error": st.column_config.NumberColumn(format="%.4f", help="Error of that k"),
-            "Against SVD": st.column_config.NumberColumn(
-                format="%+.1f %%", help="−: k subspaces lose less than the SVD; +: the SVD wins"
-            ),
-        },
     )
 
 

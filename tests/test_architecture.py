@@ -44,7 +44,7 @@ FLOORS = (
         "resuming",
         "trials",
     },
-    {"compression", "curves", "figures", "grid", "sweep"},
+    {"cells", "compression", "curves", "figures", "frontier", "grid", "sweep"},
     {"library", "recording", "records", "runs"},
     {"export"},
     {"jobs"},

@@ -175,6 +175,13 @@ def compress(  # noqa: PLR0913 - one parameter an option
 @click.option("--seeds", default="0", show_default=True)
 @click.option("--starts", type=int, default=1, show_default=True, help="Starts of each fit.")
 @click.option(
+    "--bits",
+    default="8,4",
+    show_default=True,
+    help="Store every fit in so many bits as well, and round the whole table beside them; 32 for "
+    "neither.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -190,10 +197,11 @@ def sweep(  # noqa: PLR0913 - one parameter an option
     ks: str,
     seeds: str,
     starts: int,
+    bits: str,
     output: Path | None,
     **fit: Any,  # noqa: ANN401 - the fit options, each checked by the config
 ) -> None:
-    """Fit every k at every rate to the rows of SOURCE, beside the SVD.
+    """Fit every k at every rate to the rows of SOURCE, beside the SVD and plain rounding.
 
     With -o, finished fits are kept in OUTPUT.partial until all are done; the same command takes
     them over after it was stopped.
@@ -210,6 +218,7 @@ def sweep(  # noqa: PLR0913 - one parameter an option
         rates=tuple(parse_list("--rates", rates, float)),
         ks=tuple(parse_list("-k", ks, int)),
         seeds=tuple(parse_list("--seeds", seeds, int)),
+        bits=tuple(parse_list("--bits", bits, int)),
         n_init=starts,
         **given(fit),
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.compression import Compression
     from engine.export.smaller import SmallerModel
     from engine.figures import PlanFigures
+    from engine.frontier import SizeCurves
     from engine.grid import SweepResult
     from engine.progress import Progress as Step
     from engine.progress import ProgressCallback
@@ -122,8 +123,9 @@ def show_cost(smaller: SmallerModel) -> None:
 
 
 def show_sweep(result: SweepResult, place: Path) -> None:
-    """Mean error of every k at every rate, the least of a rate marked."""
+    """Mean error of every k at every rate, the least of a rate marked; then the best by bytes."""
     from engine.curves import has_weights, read_curves
+    from engine.frontier import read_size_curves
 
     console = _plain_console()
     weighted = has_weights(result.cells)
@@ -131,20 +133,44 @@ def show_sweep(result: SweepResult, place: Path) -> None:
     named = {"SVD": curves.svd, "weighted SVD": curves.weighted_svd}
     named |= {f"k = {k}": points for k, points in curves.by_k.items()}
     kind = "weighted" if weighted else "relative"
-    table = Table(title=f"{result.name}: mean {kind} error", title_justify="left")
+    coded = len(result.cells) > result.fits
+    title = f"{result.name}: mean {kind} error{' at 32 bits' if coded else ''}"
+    table = Table(title=title, title_justify="left")
     table.add_column("rate", justify="right")
     shown = {name: points for name, points in named.items() if points}
     for name in shown:
         table.add_column(name, justify="right")
-    for rate in sorted({cell.asked_rate for cell in result.cells}):
+    for rate in sorted({point.rate for points in shown.values() for point in points}):
         found = {name: p.error for name, points in shown.items() for p in points if p.rate == rate}
         least = min(found.values())
         table.add_row(f"{rate:g}", *(_cell(found.get(name), least) for name in shown))
     console.print(table)
     console.print("* the least at its rate")
+    if coded:
+        dense = 4 * result.rows * result.columns
+        sizes = read_size_curves(result.cells, dense_bytes=dense, weighted=weighted)
+        console.print(_sizes(sizes))
+        console.print(sizes.verdict())
     for note in result.notes:
         console.print(f"Note: {note}")
     console.print(f"Written: {place}", soft_wrap=True)
+
+
+def _sizes(curves: SizeCurves) -> Table:
+    """The best of each family within a few numbers of bytes."""
+    from engine.frontier import FAMILY_NAMES
+
+    table = Table(title="Within bytes, the least error", title_justify="left")
+    table.add_column("of the table", justify="right")
+    table.add_column("bytes", justify="right")
+    for name in FAMILY_NAMES.values():
+        table.add_column(name, justify="right")
+    table.add_column("the least", no_wrap=True)
+    for choice in curves.choices():
+        errors = {family: point.value for family, point in choice.by_family.items()}
+        cells = (_cell(errors.get(family), choice.best.value) for family in FAMILY_NAMES)
+        table.add_row(f"{choice.share:.0%}", f"{choice.budget:,}", *cells, choice.best.name)
+    return table
 
 
 def show_record(run: Run, held: str) -> None:

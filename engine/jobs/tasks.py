@@ -11,6 +11,7 @@ from dataclasses import fields
 from engine.compression import CompressionConfig, compress_table
 from engine.errors import ParameterError
 from engine.export.keeping import keep_model
+from engine.grid import LISTS
 from engine.jobs.protocol import JsonObject, Task
 from engine.layout import umap_layout
 from engine.library import keep_umap_layout
@@ -35,8 +36,8 @@ def sweep(params: JsonObject, progress: ProgressCallback) -> JsonObject:
     """Sweep ``params["source"]`` over the grid ``params["config"]``; gives the new run's id."""
     grid = params["config"]
     _check_keys("config", grid, _names(SweepConfig))
-    lists = {name: tuple(grid[name]) for name in ("rates", "ks", "seeds") if name in grid}
-    values: JsonObject = {**grid, **lists}  # JSON has no tuples
+    lists = {name: tuple(grid[name]) for name in LISTS if name in grid}
+    values: JsonObject = {**grid, **lists}
     config = SweepConfig(**values)
     table = _load(params, progress)
     result = run_sweep(table, config, progress=progress)

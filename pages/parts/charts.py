@@ -43,12 +43,14 @@ class ChosenPlan:
     Attributes:
         name: For the legend.
         rate: Its compression rate.
+        stored_bytes: Of everything it stores.
         error: Its relative error.
         svd_error: That of the SVD of its size.
     """
 
     name: str
     rate: float
+    stored_bytes: int
     error: float
     svd_error: float
 
@@ -173,7 +175,9 @@ def error_curves(
         _add_svd(figure, curves.weighted_svd, "weighted SVD", "dot", theme, against_svd)
     if chosen is not None and (chosen.svd_error > EXACT_ERROR or not against_svd):
         scale = chosen.svd_error if against_svd else 1.0
-        _add_star(figure, chosen.name, chosen.rate, chosen.error / scale, theme)
+        height = chosen.error / scale
+        at = (chosen.rate, height)
+        add_star(figure, chosen.name, at, figures=f"{height:.4f}", theme=theme)
     if against_svd:
         title = "error over the SVD's"
         if curves.weighted:
@@ -253,11 +257,14 @@ def _add_curve(
     )
 
 
-def _add_star(figure: go.Figure, name: str, rate: float, error: float, theme: str) -> None:
+def add_star(
+    figure: go.Figure, name: str, at: tuple[float, float], *, figures: str, theme: str
+) -> None:
+    """Mark a plan; its figures are what the hover says of it."""
     figure.add_trace(
         go.Scatter(
-            x=[rate],
-            y=[error],
+            x=at[:1],
+            y=at[1:],
             name=name,
             mode="markers",
             marker={
@@ -266,7 +273,7 @@ def _add_star(figure: go.Figure, name: str, rate: float, error: float, theme: st
                 "color": "rgba(0,0,0,0)",  # hollow: the points under it stay to be seen
                 "line": {"width": 2, "color": ACCENT[theme]},
             },
-            hovertemplate=f"{_escape(name)}: %{{y:.4f}}<extra></extra>",
+            hovertemplate=f"{_escape(name)}: {figures}<extra></extra>",
         )
     )
 

@@ -24,6 +24,7 @@ from engine import (
 )
 from engine.errors import FormatError
 from engine.folders import write_file
+from engine.frontier import SizeCurves
 from engine.grid import SweepResult
 from engine.library import Starter, find_starter, find_umap_layout
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
@@ -188,6 +189,12 @@ def current_sweep(table: EmbeddingTable) -> tuple[SweepResult | None, str]:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _run_sweep(run_id: str) -> SweepResult:
     return SweepResult.load(run_store().load(run_id).folder / SWEEP_FILE)
+
+
+def measured_accuracy(table: EmbeddingTable) -> SizeCurves | None:
+    """What the model scored with this table stored in many ways, where that ships."""
+    shipped = starter(table)
+    return None if shipped is None else shipped.accuracy
 
 
 def compressions_of(table: EmbeddingTable, runs: tuple[Run, ...]) -> tuple[Run, ...]:

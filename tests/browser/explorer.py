@@ -86,7 +86,7 @@ def go_to_compare(page: Page) -> None:
     """
     open_sidebar(page)
     page.get_by_role("link", name="Compare").click()
-    page.get_by_role("heading", name="k subspaces against the SVD").wait_for()
+    page.get_by_role("heading", name="Subspaces, SVD or rounding?").wait_for()
     settle(page)
 
 

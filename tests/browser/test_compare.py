@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from engine import RunStore
 from engine.paths import assets_folder
-from tests.browser.driver import chart_traces, find_chart, open_app, settle
+from tests.browser.driver import chart_traces, find_chart, open_app, settle, wait_until
 from tests.browser.explorer import (
     JOB_SECONDS,
     TinyTable,
@@ -46,23 +46,117 @@ def shipped() -> dict[str, Any]:
 def errors(shipped: dict[str, Any]) -> Errors:
     found: Errors = defaultdict(list)
     for cell in shipped["cells"]:
-        found[cell["k"], cell["asked_rate"]].append(cell["relative_error"])
+        if cell["bits"] == 32:
+            found[cell["k"], cell["asked_rate"]].append(cell["relative_error"])
     return dict(found)
 
 
 @pytest.fixture
-def compare(app_url: str, page: Page) -> Iterator[Page]:
-    """The Compare page of the bundled model."""
+def sizes(app_url: str, page: Page) -> Iterator[Page]:
+    """The Compare page of the bundled model, as it opens: against stored bytes."""
     page.goto(app_url)
     go_to_compare(page)  # without waiting for the map
     yield page
     expect_no_traceback(page)
 
 
+@pytest.fixture
+def compare(sizes: Page) -> Page:
+    """The same against compression rate."""
+    choose(sizes, "Compression rate")
+    return sizes
+
+
 def curve(chart: Locator, name: str) -> tuple[list[float], list[float]]:
     """x and y of the one trace of a name."""
     (trace,) = [trace for trace in chart_traces(chart) if trace["name"] == name]
     return trace["x"], trace["y"]
+
+
+def coded(shipped: dict[str, Any], k: int, bits: int) -> dict[int, float]:
+    """Bytes → squared error of a k in so many bits, over the seeds."""
+    groups: dict[float, list[dict[str, Any]]] = defaultdict(list)
+    for cell in shipped["cells"]:
+        if (cell["k"], cell["bits"]) == (k, bits):
+            groups[cell["asked_rate"]].append(cell)
+    return {
+        group[0]["stored_bytes"]: fmean(cell["relative_error"] for cell in group)
+        for group in groups.values()
+    }
+
+
+@pytest.mark.parametrize("bits", [4, 8, 32])
+def test_sizes_are_the_cells_of_the_shipped_sweep(
+    sizes: Page, shipped: dict[str, Any], bits: int
+) -> None:
+    choose(sizes, f"{bits} bits")
+    chart = find_chart(sizes)
+    ten = set(coded(shipped, 10, bits))
+    wait_until(sizes, lambda: set(curve(chart, "k = 10")[0]) == ten, what="those bits are drawn")
+    names = [trace["name"] for trace in chart_traces(chart)]
+    ks = {"SVD": 1} | {f"k = {k}": k for k in (2, 3, 5, 10)}
+    rounded = {"int, a step a row": 384, "int, groups of 32": 32}
+    assert set(names) == {"not reached", "explored: k = 5", *ks, *rounded}
+    for name, k in ks.items():
+        x, y = curve(chart, name)
+        wanted = coded(shipped, k, bits)
+        assert len(wanted) == 9
+        # The height is the root of the error, as the axis says.
+        found = dict(zip(x, np.square(y).tolist(), strict=True))
+        assert found == pytest.approx(wanted, rel=1e-9)
+    for name, group in rounded.items():
+        x, y = curve(chart, name)
+        assert dict(zip(x, np.square(y).tolist(), strict=True)) == pytest.approx(
+            {
+                cell["stored_bytes"]: cell["relative_error"]
+                for cell in shipped["cells"]
+                if cell["group"] == group
+            },
+            rel=1e-9,
+        )
+
+
+def test_page_says_where_rounding_wins(sizes: Page, shipped: dict[str, Any]) -> None:
+    dense = 4 * shipped["rows"] * shipped["columns"]
+    within = [cell for cell in shipped["cells"] if cell["stored_bytes"] <= 0.13 * dense]
+    best = min(within, key=lambda cell: cell["relative_error"])
+    assert best["method"] == "rounding", "int4 is known to lose least at 13 % of the bytes"
+    text = sizes.get_by_text("To win is to").inner_text()
+    start = re.search(r"Plain rounding wins from (\d+)% of the table's bytes on", text)
+    assert start is not None, text
+    assert int(start.group(1)) <= 13
+    smallest = min(c["stored_bytes"] for c in shipped["cells"] if c["method"] == "rounding")
+    assert int(start.group(1)) / 100 >= smallest / dense
+
+
+def test_hover_names_the_way_to_store(sizes: Page, shipped: dict[str, Any]) -> None:
+    choose(sizes, "4 bits")
+    chart = find_chart(sizes)
+    four = coded(shipped, 10, 4)
+    wait_until(sizes, lambda: set(curve(chart, "k = 10")[0]) == set(four), what="4 bits are drawn")
+    (size, error) = list(four.items())[4]
+    at = chart.evaluate(
+        "(chart, [x, y]) => { const { xaxis, yaxis } = chart._fullLayout;"
+        " return [xaxis._offset + xaxis.d2p(x), yaxis._offset + yaxis.d2p(y)]; }",
+        [size, error**0.5],
+    )
+    box = chart.bounding_box()
+    assert box is not None
+    sizes.mouse.move(box["x"] + at[0] - 9, box["y"] + at[1])
+    sizes.mouse.move(box["x"] + at[0], box["y"] + at[1], steps=4)
+    layer = chart.locator(".hoverlayer")
+    expect(layer).to_contain_text("k = 10 at 4 bits")
+    expect(layer).to_contain_text(f"{error:.4g}")
+
+
+def test_links_open_either_axis(sizes: Page) -> None:
+    choose(sizes, "8 bits")
+    assert "coding=8+bits" in sizes.url
+    choose(sizes, "Compression rate")
+    assert "against=Compression+rate" in sizes.url
+    expect(sizes.get_by_text("The best k at each rate")).to_be_visible()
+    choose(sizes, "Stored bytes")
+    expect(sizes.get_by_text("The best within a size")).to_be_visible()
 
 
 def test_curves_show_the_shipped_sweep(compare: Page, errors: Errors) -> None:
@@ -106,8 +200,10 @@ def test_scale_against_the_svd(compare: Page, errors: Errors) -> None:
         ratios = [fmean(errors[k, rate]) / errors[1, rate][0] for rate in rates]
         np.testing.assert_allclose(y, ratios, rtol=1e-12)
     choose(compare, "Error")
-    _, y = curve(find_chart(compare), "SVD (k = 1)")
-    assert max(y) < 1
+    chart = find_chart(compare)
+    wait_until(
+        compare, lambda: max(curve(chart, "SVD (k = 1)")[1]) < 1, what="the errors are drawn"
+    )
 
 
 def test_page_says_where_the_svd_wins(compare: Page, errors: Errors) -> None:
@@ -145,7 +241,7 @@ def test_hover_reads_out_the_errors_at_a_rate(compare: Page, errors: Errors) -> 
 
 def test_download_holds_every_fit(compare: Page, shipped: dict[str, Any]) -> None:
     rows = download(compare, "Download every fit as CSV")
-    assert len(rows) == len(shipped["cells"]) == 117
+    assert len(rows) == len(shipped["cells"]) == 3 * 117 + 8  # bits of a fit; ways to round
     for row, cell in zip(rows, shipped["cells"], strict=True):
         assert row.keys() >= cell.keys()  # a shipped sweep may be older than a column
         assert {
@@ -171,6 +267,7 @@ def test_sweep_of_ones_own_table(app_server: Server, tiny: TinyTable, page: Page
     page.locator(".js-plotly-plot").wait_for(timeout=JOB_SECONDS * 1000)
     settle(page)
     expect(job_panel(page, "sweep")).to_have_count(0)
+    choose(page, "Compression rate")
     (run_id,) = runs_on_disk(app_server) - before
     run = RunStore(app_server.home / "runs").load(run_id)
     assert run.record.kind == "sweep"
@@ -184,7 +281,8 @@ def test_sweep_of_ones_own_table(app_server: Server, tiny: TinyTable, page: Page
     _, three = curve(chart, "k = 3")
     assert three[rates.index(0.7)] < 0.1 * svd[rates.index(0.7)]
     rows = download(page, "Download every fit as CSV")
-    assert {row["k"] for row in rows} == {"1", "3", "5"}
+    assert {row["k"] for row in rows} == {"0", "1", "3", "5"}
+    assert {row["bits"] for row in rows} == {"2", "3", "4", "8", "32"}
     expect_no_traceback(page)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,9 @@ import torch
 from engine import factorize, library, load_table
 from engine.compression import CompressionConfig, compress_table
 from engine.errors import EngineError, FormatError
+from engine.frontier import BytePoint, SizeCurves
 from engine.library import (
+    ACCURACY_FILE,
     STARTER_FIGURES_FILE,
     STARTER_FILE,
     SWEEP_FILE,
@@ -20,6 +22,7 @@ from engine.library import (
     find_starter,
     find_umap_layout,
     keep_umap_layout,
+    save_accuracy,
     save_starter,
 )
 from engine.paths import assets_folder
@@ -29,6 +32,7 @@ from tests.engine.tables import gaussian, make_table
 TABLE = make_table(gaussian(40, 6))
 OTHER = make_table(gaussian(40, 6, seed=1))
 SHIPPED = assets_folder() / "minilm"
+OF_TABLE = f'{{"source": "{TABLE.fingerprint}", %s}}'
 
 
 @pytest.fixture
@@ -69,9 +73,36 @@ def test_starter_is_found_for_its_own_rows_only(assets: Path, starter: Starter) 
     assert find_umap_layout(OTHER.fingerprint) is None
 
 
+def test_measured_accuracy_comes_with_the_starter(assets: Path, starter: Starter) -> None:
+    point = BytePoint(
+        family="messi", line="k = 10", k=10, bits=4, rate=0.5, stored_bytes=900, value=85.5,
+        lowest=85.4, highest=85.6,
+    )  # fmt: skip
+    accuracy = SizeCurves(
+        measure="STS-B", points=(point,), dense_bytes=960, higher_is_better=True, whole=86.7
+    )
+    save_starter(assets / "tiny", TABLE.fingerprint, replace(starter, accuracy=accuracy))
+    found = find_starter(TABLE.fingerprint)
+    assert found is not None
+    assert found.accuracy == accuracy
+    save_accuracy(assets / "tiny", OTHER.fingerprint, accuracy)
+    found = find_starter(TABLE.fingerprint)
+    assert found is not None
+    assert found.accuracy is None
+    (assets / "tiny" / ACCURACY_FILE).unlink()
+    found = find_starter(TABLE.fingerprint)
+    assert found is not None
+    assert found.accuracy is None
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
+        (ACCURACY_FILE, "{"),
+        (ACCURACY_FILE, "[]"),
+        (ACCURACY_FILE, "{}"),
+        (ACCURACY_FILE, OF_TABLE % '"points": []'),
+        (ACCURACY_FILE, OF_TABLE % '"points": [{}], "measure": "", "dense_bytes": 1'),
         (STARTER_FIGURES_FILE, "{"),
         (STARTER_FIGURES_FILE, "[]"),
         (STARTER_FIGURES_FILE, "{}"),
@@ -149,7 +180,10 @@ def test_what_ships_is_that_of_the_bundled_model() -> None:
     assert fit.parameters == shipped.figures["parameters"]
     assert float((fit.labels == shipped.labels).double().mean()) >= 0.999
     assert shipped.sweep.source == table.fingerprint
-    assert {cell.k for cell in shipped.sweep.cells} == {1, 2, 3, 5, 10}
+    assert {cell.k for cell in shipped.sweep.cells} == {0, 1, 2, 3, 5, 10}
+    assert {cell.bits for cell in shipped.sweep.cells} == {2, 3, 4, 8, 32}
+    if shipped.accuracy is not None:
+        assert shipped.accuracy.dense_bytes == 4 * 30522 * 384
 
 
 def test_what_ships_is_small() -> None:

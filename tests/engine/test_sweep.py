@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-import engine.sweep
+import engine.cells
 from engine.budget import dimension_for_rate
+from engine.coding.rounding import round_to_nearest
 from engine.errors import Cancelled, EngineError, FormatError, ParameterError
 from engine.frequencies import row_use, token_weights
 from engine.methods import factorize
@@ -27,7 +28,7 @@ from engine.sweep import (
 )
 from tests.engine.tables import gaussian, lines, make_table
 
-CONFIG = SweepConfig(rates=(0.3, 0.6), ks=(3, 2, 1), seeds=(4, 7))
+CONFIG = SweepConfig(rates=(0.3, 0.6), ks=(3, 2, 1), seeds=(4, 7), bits=(32,))
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +119,57 @@ def test_affine_and_loss_reach_the_fits() -> None:
 
 def test_offsets_without_room_are_noted() -> None:
     config = SweepConfig(rates=(0.5, 0.8), ks=(2,), seeds=(0,), affine=True, allocation="optimal")
-    found = run_sweep(make_table(gaussian(7, 6)), config)
+    found = run_sweep(make_table(gaussian(7, 6)), replace(config, bits=()))
     assert [(cell.k, cell.asked_rate) for cell in found.cells] == [(1, 0.5), (2, 0.5)]
     assert any("for coordinates and bases" in note for note in found.notes)
+
+
+def test_each_fit_is_followed_by_itself_in_fewer_bits() -> None:
+    matrix = gaussian(60, 40)
+    config = replace(CONFIG, rates=(0.3,), ks=(2,), seeds=(4,), bits=(4, 32, 8))
+    found = run_sweep(make_table(matrix), config)
+    *fits, rounded = [list(found.cells[at : at + 3]) for at in (0, 3, 6)]
+    assert found.fits == len(fits) == 2
+    for computed, eight, four in fits:
+        assert [cell.bits for cell in (computed, eight, four)] == [32, 8, 4]
+        assert [cell.basis_bits for cell in (computed, eight, four)] == [32, 8, 8]
+        fit = factorize(
+            matrix, method=computed.method, k=computed.k, j=computed.j, seed=4, n_init=1
+        )
+        for cell in (eight, four):
+            coded = fit.quantize(bits=cell.bits, basis_bits=8)
+            assert cell.stored_bytes == coded.stored_bytes < computed.stored_bytes
+            assert cell.relative_error == coded.relative_error(matrix)
+            own = ("bits", "basis_bits", "stored_bytes", "relative_error", "wall_seconds")
+            same = {name: getattr(cell, name) for name in own}
+            assert replace(computed, **same) == cell
+    assert rounded == list(found.cells[6:9])
+
+
+def test_rounding_comes_last_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = gaussian(60, 40)
+    weights = token_weights(counted(monkeypatch, 60), 1.0, 0.0)
+    config = replace(
+        CONFIG, weights="en", weight_power=1.0, weight_floor=0.0, ks=(1,), seeds=(4,), bits=(8,)
+    )
+    cells = run_sweep(make_table(matrix), config).cells
+    rounded = cells[-8:]
+    assert {cell.method for cell in cells[:-8]} == {"svd", "weighted svd"}
+    assert {cell.method for cell in rounded} == {"rounding"}
+    assert [(cell.bits, cell.group) for cell in rounded] == [
+        (bits, group) for bits in (8, 4, 3, 2) for group in (40, 32)
+    ]
+    for cell in rounded:
+        coded = round_to_nearest(matrix, bits=cell.bits, group=cell.group)
+        assert cell.stored_bytes == coded.stored_bytes
+        assert cell.relative_error == coded.relative_error(matrix)
+        assert cell.weighted_error == coded.relative_error(matrix, weights)
+        assert (cell.k, cell.rate, cell.parameters) == (0, 0.0, 2400)
+
+
+def test_narrow_tables_are_rounded_by_the_row_alone() -> None:
+    cells = run_sweep(make_table(gaussian(60, 8)), replace(CONFIG, ks=(1,), bits=(4,))).cells
+    assert [cell.group for cell in cells if cell.method == "rounding"] == [8] * 4
 
 
 def test_old_files_are_read(result: SweepResult, tmp_path: Path) -> None:
@@ -129,7 +178,8 @@ def test_old_files_are_read(result: SweepResult, tmp_path: Path) -> None:
     old = ("rates", "ks", "seeds", "n_init", "seeding")
     values["config"] = {name: values["config"][name] for name in old}
     for cell in values["cells"]:
-        del cell["least_j"], cell["weighted_error"]
+        for later in ("least_j", "weighted_error", "bits", "basis_bits", "group"):
+            del cell[later]
     (tmp_path / "sweep.json").write_text(json.dumps(values), encoding="utf-8")
     assert SweepResult.load(tmp_path / "sweep.json") == result
 
@@ -142,7 +192,7 @@ def test_repeated_ks_are_fitted_once() -> None:
 def test_impossible_cells_are_noted_once_and_left_out() -> None:
     config = SweepConfig(rates=(0.5, 0.8), ks=(2, 6), seeds=(0, 1))
     found = run_sweep(make_table(gaussian(12, 6)), config)
-    left = {(cell.k, cell.asked_rate) for cell in found.cells}
+    left = {(cell.k, cell.asked_rate) for cell in found.cells if cell.k}  # but rounding
     assert left == {(1, 0.5), (2, 0.5)}
     assert len(found.notes) == 4  # k = 6 at both rates, SVD and k = 2 at 0.8; not once a seed
     for note in found.notes:
@@ -168,6 +218,8 @@ def test_nothing_possible_is_refused() -> None:
         ({"allocation": "fair"}, "allocation must be one of uniform, optimal, got 'fair'"),
         ({"loss": "soft"}, "soft"),
         ({"moves": -1}, "moves must not be negative"),
+        ({"bits": (8, 3)}, "measures its fits at 32, 8 and 4 bits, got 8, 3"),
+        ({"basis_bits": 4}, "basis_bits must be 16 or 8, got 4"),
     ],
 )
 def test_grids_that_make_no_sense_are_refused(wrong: dict[str, Any], message: str) -> None:
@@ -182,7 +234,7 @@ def test_grids_that_make_no_sense_are_refused(wrong: dict[str, Any], message: st
 def test_a_k_that_does_not_fit_is_refused_before_any_fit(
     wrong: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.sweep, "factorize", lambda *_, **__: pytest.fail("fitted"))
+    monkeypatch.setattr(engine.cells, "factorize", lambda *_, **__: pytest.fail("fitted"))
     with pytest.raises(ParameterError, match=message):
         run_sweep(make_table(gaussian(60, 8)), replace(CONFIG, **wrong))
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-import engine.sweep
+import engine.cells
 from engine.errors import FormatError, ParameterError
 from engine.progress import Progress
 from engine.sweep import SweepConfig, SweepResult, run_sweep
 from tests.engine.tables import gaussian, make_table
 
 CONFIG = SweepConfig(rates=(0.3, 0.6), ks=(2, 3), seeds=(4, 7))
-CELLS = 2 + 2 * 2 * 2
+FITS = 2 + 2 * 2 * 2
+CELLS = 3 * FITS + 4  # at 32, 8 and 4 bits, and four ways to round a narrow table
 
 
 def without_times(result: SweepResult) -> SweepResult:
@@ -59,20 +60,71 @@ def test_a_killed_sweep_goes_on_and_ends_the_same(
         file.write(b'{"method": "me')  # as a kill within a write would leave it
 
     fitted: list[int] = []
-    fit = engine.sweep.factorize
+    fit = engine.cells.factorize
 
     def counted(*args: object, **kwargs: object) -> object:
         fitted.append(1)
         return fit(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine.sweep, "factorize", counted)
+    monkeypatch.setattr(engine.cells, "factorize", counted)
     seen: list[Progress] = []
     table = make_table(gaussian(60, 8))
     resumed = run_sweep(table, CONFIG, journal=journal, progress=seen.append)
-    assert len(fitted) == CELLS - 5
-    assert seen[0].detail == "SVD, rate 0.3, seed 4, 5 cells taken over"
+    assert len(fitted) == FITS - 5
+    assert seen[0].detail == "SVD, rate 0.3, seed 4, 5 fits taken over"
     assert without_times(resumed) == without_times(run_sweep(table, CONFIG))
     assert len(journal.read_text().splitlines()) == 1 + CELLS
+
+
+def refit(monkeypatch: pytest.MonkeyPatch, journal: Path, config: SweepConfig) -> int:
+    """Sweep on from a journal; how many fits that took."""
+    fitted: list[int] = []
+    fit = engine.cells.factorize
+
+    def counted(*args: object, **kwargs: object) -> object:
+        fitted.append(1)
+        return fit(*args, **kwargs)  # type: ignore[arg-type]
+
+    table = make_table(gaussian(60, 8))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.cells, "factorize", counted)
+        resumed = run_sweep(table, config, journal=journal)
+    assert without_times(resumed) == without_times(run_sweep(table, config))
+    return len(fitted)
+
+
+def test_a_fit_without_all_its_codings_is_done_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "sweep.csv.partial"
+    run_sweep(make_table(gaussian(60, 8)), CONFIG, journal=journal)
+    whole = journal.read_text().splitlines(keepends=True)
+    for lines, fits in ((6, FITS - 1), (7, FITS - 2), (CELLS - 3, 0), (CELLS + 1, 0)):
+        journal.write_text("".join(whole[:lines]))  # the header is one of them
+        assert refit(monkeypatch, journal, CONFIG) == fits
+
+
+def test_a_journal_is_good_for_other_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = tmp_path / "sweep.csv.partial"
+    run_sweep(make_table(gaussian(60, 8)), CONFIG, journal=journal)
+    assert refit(monkeypatch, journal, replace(CONFIG, bits=(4,))) == 0
+    assert refit(monkeypatch, journal, replace(CONFIG, bits=(32,))) == 0
+    assert refit(monkeypatch, journal, replace(CONFIG, basis_bits=16)) == FITS
+
+
+def test_a_journal_from_before_there_were_codings_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "sweep.csv.partial"
+    run_sweep(make_table(gaussian(60, 8)), replace(CONFIG, bits=(32,)), journal=journal)
+    header, *lines = journal.read_text().splitlines()
+    assert not {"bits", "basis_bits"} & json.loads(header)["config"].keys()
+    cells = [json.loads(line) for line in lines]
+    for cell in cells:
+        del cell["bits"], cell["basis_bits"], cell["group"]
+    journal.write_text("\n".join([header, *map(json.dumps, cells), ""]))
+    assert refit(monkeypatch, journal, replace(CONFIG, bits=(32,))) == 0
+    assert refit(monkeypatch, journal, CONFIG) == FITS
 
 
 def test_a_journal_of_another_table_or_grid_is_refused(tmp_path: Path) -> None:

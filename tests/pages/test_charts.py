@@ -176,7 +176,7 @@ def test_weighted_svd_is_a_line_of_its_own(
 
 @pytest.mark.parametrize(("against_svd", "height"), [(False, 0.3), (True, 0.75)])
 def test_explored_plan_is_a_star(against_svd: bool, height: float) -> None:
-    chosen = ChosenPlan(name="explored: k = 3", rate=0.5, error=0.3, svd_error=0.4)
+    chosen = ChosenPlan(name="explored: k = 3", rate=0.5, stored_bytes=70, error=0.3, svd_error=0.4)
     curves = read_curves([make_cell(1, 0.5, 0.4), make_cell(3, 0.5, 0.31)])
     figure = charts.error_curves(curves, theme="dark", against_svd=against_svd, chosen=chosen)
     star = figure.data[-1]
@@ -187,7 +187,9 @@ def test_explored_plan_is_a_star(against_svd: bool, height: float) -> None:
 
 @pytest.mark.parametrize("error", [0.0, 1e-30])
 def test_exact_svd_is_no_yardstick(error: float) -> None:
-    chosen = ChosenPlan(name="explored: k = 3", rate=0.5, error=0.1, svd_error=error)
+    chosen = ChosenPlan(
+        name="explored: k = 3", rate=0.5, stored_bytes=70, error=0.1, svd_error=error
+    )
     curves = read_curves([make_cell(1, 0.5, error), make_cell(3, 0.5, 0.1)])
     figure = charts.error_curves(curves, theme="light", against_svd=True, chosen=chosen)
     assert "explored: k = 3" not in {trace.name for trace in figure.data}

@@ -21,6 +21,7 @@ from engine.cli import commands
 from engine.coding.codes import Coding
 from engine.factorization import Factorization
 from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
+from engine.frontier import read_size_curves
 from engine.journal import Journal
 from engine.methods import factorize
 from engine.paths import app_folder
@@ -176,8 +177,9 @@ def test_sweep_with_weights_shows_the_weighted_errors(shell: Shell, words: Path)
     assert (found.code, found.err) == (0, "")
     assert "mean weighted error" in found.out
     saved = SweepResult.load("sweep.json")
-    assert [cell.method for cell in saved.cells] == ["svd", "weighted svd", "messi"]
-    for cell in saved.cells:
+    fits = [cell for cell in saved.cells if cell.bits == 32]
+    assert [cell.method for cell in fits] == ["svd", "weighted svd", "messi"]
+    for cell in fits:
         assert f"{cell.weighted_error:.4f}" in found.out
     assert saved.config.allocation == "optimal"
 
@@ -202,7 +204,9 @@ def test_sweep_to_csv_and_json(shell: Shell, table: Path, home: Path) -> None:
     assert shell("sweep", table, *grid, "-o", "sweep.csv").code == 0
     with Path("sweep.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["k"] for row in rows] == ["1", "1", *["2"] * 4, *["3"] * 4]
+    fits = [row["k"] for row in rows if row["bits"] == "32"]
+    assert fits == ["1", "1", *["2"] * 4, *["3"] * 4]
+    assert [row["method"] for row in rows[-4:]] == ["rounding"] * 4
     found = shell("sweep", table, *grid, "-o", "sweep.json")
     assert (found.code, found.err) == (0, "")
     saved = SweepResult.load("sweep.json")
@@ -218,15 +222,43 @@ def test_sweep_to_csv_and_json(shell: Shell, table: Path, home: Path) -> None:
     assert not home.exists()
 
 
+def test_sweep_says_what_is_best_within_bytes(shell: Shell, table: Path) -> None:
+    grid = ("--rates", "0.5", "-k", "3", "-o", "sweep.json")
+    found = shell("sweep", table, *grid, "--bits", "4")
+    assert (found.code, found.err) == (0, "")
+    saved = SweepResult.load("sweep.json")
+    assert [cell.bits for cell in saved.cells] == [32, 4, 32, 4, 8, 4, 3, 2]
+    text = " ".join(found.out.split())
+    dense = 4 * saved.rows * saved.columns
+    weighed = read_size_curves(saved.cells, dense_bytes=dense)
+    assert weighed.choices()
+    for choice in weighed.choices():
+        assert f"{choice.budget:,}" in text
+        assert choice.best.name in text
+    assert weighed.verdict() in text
+    plain = shell("sweep", table, *grid, "--bits", "32")
+    assert {cell.bits for cell in SweepResult.load("sweep.json").cells} == {32}
+    assert "rounding" not in plain.out.lower()
+    refused = shell("sweep", table, *grid, "--bits", "8,5")
+    assert (refused.code, refused.out) == (2, "")
+    assert "at 32, 8 and 4 bits, got 8, 5" in refused.err
+
+
 def test_sweep_keeps_its_fits_in_a_file_until_it_is_done(shell: Shell, table: Path) -> None:
     grid = ("--rates", "0.3", "-k", "2,3", "-o", "sweep.json")
     assert shell("sweep", table, *grid).code == 0
     assert not Path("sweep.json.partial").exists()
 
     saved = SweepResult.load("sweep.json")
-    header = {"sweep": 1, "source": saved.source, "config": asdict(saved.config)}
+    decides = {
+        name: value
+        for name, value in asdict(saved.config).items()
+        if name not in ("bits", "basis_bits")
+    }
+    header = {"sweep": 1, "source": saved.source, "config": decides}
     journal = Journal(Path("sweep.json.partial"), header)
-    journal.append({**asdict(saved.cells[0]), "relative_error": 0.125})
+    first = [asdict(cell) for cell in saved.cells[:3]]  # a fit in all its bits
+    journal.append({**first[0], "relative_error": 0.125}, *first[1:])
     assert shell("sweep", table, *grid).code == 0
     assert SweepResult.load("sweep.json").cells[0].relative_error == 0.125
     assert not Path("sweep.json.partial").exists()
@@ -244,7 +276,7 @@ def test_sweep_to_the_store_and_as_json(shell: Shell, table: Path) -> None:
     values = json.loads(found.out)
     (run,) = RunStore().list().runs
     assert values["written"] == str(run.folder)
-    assert [cell["k"] for cell in values["cells"]] == [1, 2]
+    assert [cell["k"] for cell in values["cells"] if cell["bits"] == 32] == [1, 2]
     assert len(values["notes"]) == 2  # no room at 0.99
 
 

@@ -60,10 +60,11 @@ def test_compress_leaves_a_run(source: JsonObject) -> None:
 
 
 def test_sweep_leaves_a_run_with_every_setting_heard(source: JsonObject) -> None:
-    grid = {**GRID, "n_init": 2, "seeding": "norms"}
+    grid = {**GRID, "n_init": 2, "seeding": "norms", "bits": [4]}
     value, phases = run("sweep", {"source": source, "config": grid})
     result = SweepResult.load(RunStore().load(value["run"]).folder / SWEEP_FILE)
-    assert len(result.cells) == 6
+    assert (result.fits, len(result.cells)) == (6, 6 * 2 + 4)  # four ways to round
+    assert result.config.bits == (4,)
     assert (result.config.rates, result.config.seeds) == ((0.3, 0.5), (0, 1))
     assert (result.config.n_init, result.config.seeding) == (2, "norms")
     assert phases == ["Reading the table", "Sweeping"]
@@ -115,7 +116,7 @@ def test_model_is_kept_with_the_plan_of_a_run(tmp_path: Path, source: JsonObject
         (
             "sweep",
             {**GRID, "rate": 0.4},
-            r"config takes affine, allocation, ks, .*, got rate as well",
+            r"config takes affine, allocation, basis_bits, bits, ks, .*, got rate as well",
         ),
         ("compress", {**PLAN, "k": 41}, "k must be between 1 and 40"),
         ("compress", {**PLAN, "queries": 0}, "queries at least 1"),

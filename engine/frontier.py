@@ -1,0 +1,277 @@
+"""Error against stored bytes: every way to store a table side by side, and which is best at a size.
+
+A compression rate counts numbers (`engine.curves`); bytes are what a file takes. So fits in 32, 8
+and 4 bits and plain rounding of the whole table stand on one axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import log
+from statistics import fmean
+from typing import Any, Literal
+
+from numpy import interp
+
+from engine.curves import error_of
+from engine.grid import ROUNDING, WEIGHTED_SVD, SweepCell
+
+Family = Literal["messi", "svd", "rounding"]
+
+FAMILY_NAMES: dict[Family, str] = {
+    "rounding": "Plain rounding",
+    "messi": "k subspaces",
+    "svd": "SVD",
+}
+# Shares of the table in float32. Rounding to 2, 3, 4 and 8 bits takes a little over 1/16, 3/32, 1/8
+# and 1/4, and each fits in one of these.
+_BUDGETS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.13, 0.2, 0.27, 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BytePoint:
+    """One way to store the table.
+
+    Attributes:
+        family: ``"messi"``, ``"svd"`` (by weights or not) or ``"rounding"``.
+        line: The method, as in ``"k = 5"``, or for rounding which numbers share a step: ``"a step a
+            row"``. Points of one line differ in size and bits alone.
+        k: Number of subspaces; 0 for rounding.
+        bits: Of a coordinate, or of every number for rounding.
+        rate: Compression rate asked for, which counts numbers; 0 for rounding.
+        stored_bytes: Of everything stored; the mean over the seeds.
+        value: The error, or what else `SizeCurves.measure` is; the mean over the seeds.
+        lowest: The least of them.
+        highest: The greatest of them.
+    """
+
+    family: Family
+    line: str
+    k: int
+    bits: int
+    rate: float
+    stored_bytes: int
+    value: float
+    lowest: float
+    highest: float
+
+    @property
+    def name(self) -> str:
+        """In words: ``"k = 5 at 4 bits"``, ``"int4, a step a row"``."""
+        if self.family == "rounding":
+            return f"int{self.bits}, {self.line}"
+        return f"{self.line} at {self.bits} bits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeChoice:
+    """What is best within a number of bytes.
+
+    Attributes:
+        budget: Most bytes.
+        share: The same as a share of the table in float32.
+        by_family: The best of each family; families with nothing so small are left out.
+        best: The best of all.
+    """
+
+    budget: int
+    share: float
+    by_family: dict[Family, BytePoint]
+    best: BytePoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeCurves:
+    """Everything that was measured of one table, against its bytes.
+
+    Attributes:
+        measure: What `BytePoint.value` is, as an axis is called.
+        points: By rising bytes.
+        dense_bytes: Of the table in float32.
+        higher_is_better: For accuracies; errors are better when lower.
+        whole: The value of the table itself.
+    """
+
+    measure: str
+    points: tuple[BytePoint, ...]
+    dense_bytes: int
+    higher_is_better: bool = False
+    whole: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> SizeCurves:
+        """Undo `dataclasses.asdict` after a trip through JSON.
+
+        Raises:
+            KeyError: If there are no points.
+            TypeError: If a key is missing or unknown.
+        """
+        points = tuple(BytePoint(**point) for point in values["points"])
+        whole: dict[str, Any] = {**values, "points": points}
+        return cls(**whole)
+
+    def frontier(self, points: Sequence[BytePoint] | None = None) -> tuple[BytePoint, ...]:
+        """The points that no other beats with as few bytes, by rising bytes.
+
+        Args:
+            points: Some of the points; all of them when left out.
+        """
+        found: list[BytePoint] = []
+        sign = -1 if self.higher_is_better else 1
+        ordered = sorted(
+            self.points if points is None else points,
+            key=lambda point: (point.stored_bytes, sign * point.value),
+        )
+        for point in ordered:
+            if not found or sign * point.value < sign * found[-1].value:
+                found.append(point)
+        return tuple(found)
+
+    def lines(self, bits: int | None = None) -> dict[str, tuple[BytePoint, ...]]:
+        """The factorised methods, by name, each by rising bytes.
+
+        Args:
+            bits: Only points of so many bits; the best coding at every size when left out, those
+                between two rates being read off a straight line between them.
+
+        Returns:
+            The SVDs first, then by k.
+        """
+        found: dict[str, dict[int, list[BytePoint]]] = {}
+        for point in self.points:
+            if point.family != "rounding" and bits in (None, point.bits):
+                found.setdefault(point.line, {}).setdefault(point.bits, []).append(point)
+        lines = {name: self._envelope(list(codings.values())) for name, codings in found.items()}
+        return dict(sorted(lines.items(), key=lambda item: (item[1][0].k, item[0])))
+
+    def _envelope(self, codings: list[list[BytePoint]]) -> tuple[BytePoint, ...]:
+        """The points of one method that are not beaten by another of its codings at their size."""
+        sign = -1 if self.higher_is_better else 1
+
+        def beaten(point: BytePoint, others: list[BytePoint]) -> bool:
+            within = [one for one in others if one.stored_bytes <= point.stored_bytes]
+            if not within:
+                return False
+            # numpy takes the last value for sizes past the end: fewer bytes are as good there.
+            value = float(
+                interp(
+                    log(point.stored_bytes),
+                    [log(one.stored_bytes) for one in others],
+                    [one.value for one in others],
+                )
+            )
+            return sign * value < sign * point.value
+
+        kept = [
+            point
+            for own in codings
+            for point in own
+            if not any(beaten(point, others) for others in codings if others is not own)
+        ]
+        return tuple(sorted(kept, key=lambda point: point.stored_bytes))
+
+    def roundings(self) -> dict[str, tuple[BytePoint, ...]]:
+        """The table rounded, by which numbers share a step, each by rising bytes."""
+        found: dict[str, list[BytePoint]] = {}
+        for point in self.points:
+            if point.family == "rounding":
+                found.setdefault(point.line, []).append(point)
+        return {name: tuple(points) for name, points in found.items()}
+
+    def choices(self) -> tuple[SizeChoice, ...]:
+        """What is best within each of a few numbers of bytes; none where nothing is so small."""
+        found: list[SizeChoice] = []
+        for share in _BUDGETS:
+            budget = round(share * self.dense_bytes)
+            within = [point for point in self.points if point.stored_bytes <= budget]
+            if within:
+                families: dict[Family, BytePoint] = {
+                    family: self.frontier(own)[-1]
+                    for family in FAMILY_NAMES
+                    if (own := [point for point in within if point.family == family])
+                }
+                best = self.frontier(within)[-1]
+                found.append(SizeChoice(budget=budget, share=share, by_family=families, best=best))
+        return tuple(found)
+
+    def verdict(self) -> str:
+        """Which family is best within which of the sizes of `choices`, a clause a family."""
+        choices = self.choices()
+        if not choices:
+            return "Nothing that was measured is half as large as the table."
+        runs = [list(run) for _, run in groupby(choices, key=lambda choice: choice.best.family)]
+        spans: dict[Family, list[str]] = {}
+        for run in runs:
+            last = run[-1] is choices[-1]
+            spans.setdefault(run[0].best.family, []).append(_span(run, last=last))
+        best = "score highest" if self.higher_is_better else "lose least"
+        clauses = [
+            f"{name} {'win' if family == 'messi' else 'wins'} {' and '.join(spans[family])}"
+            for family, name in FAMILY_NAMES.items()
+            if family in spans
+        ]
+        said = f"To win is to {best} of all that was measured and is no larger."
+        return f"{'; '.join(clauses)}. {said}"
+
+
+def _span(run: Sequence[SizeChoice], *, last: bool) -> str:
+    """Sizes in a row, in words."""
+    low, high = f"{run[0].share:.0%}", f"{run[-1].share:.0%}"
+    if last:
+        return f"from {low} of the table's bytes on"
+    return f"at {low}" if len(run) == 1 else f"from {low} to {high}"
+
+
+def read_size_curves(
+    cells: Sequence[SweepCell], *, dense_bytes: int, weighted: bool = False
+) -> SizeCurves:
+    """Gather the cells of a sweep by how the table is stored.
+
+    Args:
+        cells: Of one sweep.
+        dense_bytes: Of the table in float32.
+        weighted: Read the weighted error.
+
+    Raises:
+        ParameterError: If the weighted error is asked for and was not measured.
+    """
+    groups: dict[tuple[object, ...], list[SweepCell]] = {}
+    for cell in cells:
+        key = (cell.method, cell.k, cell.asked_rate, cell.bits, cell.group)
+        groups.setdefault(key, []).append(cell)
+    columns = max((cell.group for cell in cells), default=0)
+    points = [_point(group, columns, weighted=weighted) for group in groups.values()]
+    return SizeCurves(
+        measure="squared error, weighted by use" if weighted else "relative squared error",
+        points=tuple(sorted(points, key=lambda point: point.stored_bytes)),
+        dense_bytes=dense_bytes,
+    )
+
+
+def _point(group: list[SweepCell], columns: int, *, weighted: bool) -> BytePoint:
+    cell = group[0]
+    errors = [error_of(one, weighted=weighted) for one in group]
+    family: Family = "messi"
+    line = f"k = {cell.k}"
+    if cell.method == ROUNDING:
+        family, line = "rounding", name_group(cell.group, columns)
+    elif cell.method in ("svd", WEIGHTED_SVD):
+        family, line = "svd", "SVD" if cell.method == "svd" else "weighted SVD"
+    return BytePoint(
+        family=family,
+        line=line,
+        k=cell.k,
+        bits=cell.bits,
+        rate=cell.asked_rate,
+        stored_bytes=round(fmean(one.stored_bytes for one in group)),
+        value=fmean(errors),
+        lowest=min(errors),
+        highest=max(errors),
+    )
+
+
+def name_group(group: int, columns: int) -> str:
+    """Which numbers of a table share a step, in words: a row's, or ``group`` of them."""
+    return "a step a row" if group >= columns else f"groups of {group}"
