@@ -35,8 +35,8 @@ class Coding:
 
     def __post_init__(self) -> None:
         """Check both."""
-        for name, value, known in (("bits", self.bits, (8, 4)), ("basis_bits", None, (16, 8))):
-            value = self.basis_bits if value is None else value
+        for name, known in (("bits", (8, 4)), ("basis_bits", (16, 8))):
+            value = getattr(self, name)
             if value not in known:
                 raise ParameterError(
                     f"{name} must be {known[0]} or {known[1]}, got {value!r}; leave bits out to "

@@ -175,7 +175,8 @@ class SubspaceEmbedding(nn.Module):
     def look_up(self, input_ids: Tensor, padding_idx: int | None = None) -> Tensor:
         """As `forward`, but without the scale, and with a padding row of choice."""
         if not torch.compiler.is_compiling() and not input_ids.numel():
-            return self.bases.new_empty(*input_ids.shape, self.embedding_dim, dtype=self.dtype)
+            none = self.bases[:0] if self.steps is None else self.steps.new_empty(0)
+            return none.view(*input_ids.shape, self.embedding_dim)  # gradients may flow, to nothing
         places = self.positions.index_select(0, input_ids.reshape(-1))
         if torch.compiler.is_exporting():
             places = places.long()  # onnxruntime knows no other whole numbers for this
@@ -221,7 +222,11 @@ class SubspaceEmbedding(nn.Module):
             for layer, start, (first, end) in zip(layers, starts, pairwise(cuts), strict=False)
             if end > first
         ]
-        if torch.is_grad_enabled() and any(part.requires_grad for part in self.parameters()):
+        # Not self.parameters(): a replica of DataParallel has none.
+        parts = (self.weight, self.bases, self.offsets)
+        if torch.is_grad_enabled() and any(
+            part is not None and part.requires_grad for part in parts
+        ):
             return torch.cat([layer.rows(own) for layer, own in owned])
         rows = torch.empty(len(places), self.embedding_dim, dtype=self.dtype, device=places.device)
         done = 0

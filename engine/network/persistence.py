@@ -122,7 +122,9 @@ class SubspaceQuantizer(HfQuantizer):
 
     def _dequantize(self, model: Any, dtype: torch.dtype | None = None) -> Any:  # noqa: ANN401
         assert self.swap is not None
-        self.swap.undo(nn.Parameter(self.swap.embedding.to_dense().to(dtype)))
+        layer = self.swap.embedding
+        trained = layer.shape.coding is not None or layer.bases.requires_grad
+        self.swap.undo(nn.Parameter(layer.to_dense().to(dtype), requires_grad=trained))
         return model
 
     def is_serializable(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]

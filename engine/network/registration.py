@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 _AWAITED = "transformers.quantizers.auto"
@@ -33,10 +33,22 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != _AWAITED:
             return None
-        spec = PathFinder.find_spec(fullname, path, target)
+        spec = self._find_without_us(fullname, path, target)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader, self)
         return spec
+
+    def _find_without_us(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None
+    ) -> ModuleSpec | None:
+        """As Python would: a frozen program has other finders than the path's."""
+        for finder in sys.meta_path:
+            if finder is self:
+                continue
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                return spec
+        return None
 
 
 class _Loader(Loader):
@@ -50,6 +62,9 @@ class _Loader(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:  # it is its own again: it alone knows the source
+            module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
         self._loader.exec_module(module)
         sys.meta_path.remove(self._finder)
         import_module(_REGISTERING)  # or it is what loads us, and registers when it goes on

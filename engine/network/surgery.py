@@ -17,8 +17,12 @@ from engine.sources.models import COMPRESSED
 EmbeddingMaker = Callable[[int | None, float | Tensor | None], SubspaceEmbedding]
 """Makes the new layer, given the old one's padding row and scale."""
 
-# Heads that multiply with the embedding's dense weight, which they are handed as an argument.
-_DENSE_HEADS = ("DebertaV2LMPredictionHead",)
+# Heads that multiply with the embedding's dense weight themselves.
+_DENSE_HEADS = (
+    "DebertaLMPredictionHead",
+    "DebertaV2LMPredictionHead",
+    "MobileBertLMPredictionHead",
+)
 _TIES = ("_tied_weights_keys", "all_tied_weights_keys")
 _RESIZE = "resize_token_embeddings"
 
@@ -161,15 +165,22 @@ def input_embedding(model: nn.Module) -> nn.Embedding:
             f"the input embedding of {type(model).__name__} is a {type(found).__name__}, no "
             "torch.nn.Embedding; this model cannot be compressed"
         )
-    unusual = [name for name in ("max_norm", "scale_grad_by_freq") if getattr(found, name)]
-    plain = type(found) is nn.Embedding or hasattr(found, "embed_scale")
-    if unusual or not plain:
-        what = f"with {unusual[0]}" if unusual else f"a {type(found).__name__}"
+    unusual = _unusual(found)
+    if unusual:
         raise ModelError(
-            f"the input embedding of {type(model).__name__} is {what}, and does more than look "
+            f"the input embedding of {type(model).__name__} is {unusual}, and does more than look "
             "rows up; this model cannot be compressed"
         )
     return found
+
+
+def _unusual(module: nn.Embedding) -> str:
+    """What makes a table do more than look rows up and scale them; empty where nothing does."""
+    for name in ("max_norm", "scale_grad_by_freq"):
+        if getattr(module, name):
+            return f"with {name}"
+    plain = type(module) is nn.Embedding or hasattr(module, "embed_scale")
+    return "" if plain else f"a {type(module).__name__}"
 
 
 def check_replaceable(model: nn.Module) -> nn.Embedding:
@@ -211,7 +222,10 @@ def _find_sites(model: nn.Module, old: nn.Embedding) -> list[_Site]:
                 "set model.config.tie_word_embeddings = False, save the model and load it again"
             )
         weight = f"{path}.weight".removeprefix(".")
-        if not isinstance(module, nn.Linear | nn.Embedding) or (ready and weight not in names):
+        table = isinstance(module, nn.Embedding) and not _unusual(module)
+        # Not a subclass: a head that does more than multiply would silently do less.
+        known = table or type(module) is nn.Linear
+        if not known or (ready and weight not in names):
             raise ModelError(
                 f"{path}, a {type(module).__name__}, shares the weight of the input embedding in a "
                 "way that is not known here; this model cannot be compressed"
@@ -222,7 +236,7 @@ def _find_sites(model: nn.Module, old: nn.Embedding) -> list[_Site]:
         if type(module).__name__ in _DENSE_HEADS:
             raise ModelError(
                 f"{path}, a {type(module).__name__}, multiplies with the embedding's dense weight; "
-                "load the model with its legacy head (config.legacy = True) or without a head"
+                "load the model without that head, or a DeBERTa with config.legacy = True"
             )
     return sites
 
