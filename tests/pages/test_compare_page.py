@@ -146,6 +146,13 @@ def test_links_lead_to_either_axis_and_its_controls(path: Path) -> None:
     assert app.segmented_control(key="coding").value == "4 bits"
 
 
+def test_a_link_to_bits_that_were_not_measured_opens_on_the_best(path: Path) -> None:
+    keep_sweep(path, bits=(4,))
+    app = open_page(path, coding="8 bits", **{"size-scale": "Weighted error"})
+    coding = app.segmented_control(key="coding")
+    assert (coding.options, coding.value) == (["Best of all", "4 bits", "32 bits"], "Best of all")
+
+
 def test_a_sweep_in_32_bits_alone_says_so(path: Path) -> None:
     keep_sweep(path, bits=(32,))
     app = open_page(path)
