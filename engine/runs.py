@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 RECORD_FILE = "run.json"
+_SLACK_SECONDS = 2.0  # between files of one writing, on disks that keep time by the second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +209,7 @@ def read_run(folder: Path) -> Run:
 def check_run_target(folder: Path, *, overwrite: bool = False) -> None:
     """Refuse a place that a run must not be written to; call it before long work.
 
-    A new or empty folder is fine, and so is a run: it is replaced.
+    A new or empty folder is fine, and so is a run as it was written: it is replaced.
 
     Args:
         folder: Where the run is to go.
@@ -241,6 +242,21 @@ def check_run_target(folder: Path, *, overwrite: bool = False) -> None:
             f"{folder} holds files and is not a run this version can read; they would be lost. "
             f"Choose another name or empty the folder ({error})"
         ) from error
+    later = _written_later(folder)
+    if later is not None:
+        raise ParameterError(
+            f"{folder} is a run or a compressed model, but {later} came into it or was changed "
+            "since, and would be lost. Choose another name, or move that away first"
+        )
+
+
+def _written_later(folder: Path) -> Path | None:
+    """Something in a run's folder that is younger than its record, which is written last."""
+    made = (folder / RECORD_FILE).stat().st_mtime
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.stat().st_mtime > made + _SLACK_SECONDS:
+            return path.relative_to(folder)
+    return None
 
 
 def write_run(

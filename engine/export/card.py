@@ -75,7 +75,7 @@ the approximations**, not the original ones; what that lost is told in the card 
 model, {origin.name}. Every other weight is as it was there.
 
 ```console
-$ {shlex.join(["subspace-atlas", "restore", origin.spec, "-o", "OUT"])}
+$ {shlex.join(["subspace-atlas", "restore", _public(origin.spec), "-o", "OUT"])}
 ```
 """
     (folder / CARD_FILE).write_text(text, encoding="utf-8")
@@ -129,7 +129,8 @@ def _compressed_card(origin: Origin, record: RunRecord, cost: ModelCost, model_c
 # {origin.name} with a smaller embedding layer
 
 The embedding layer of {_linked(origin)} ({source["rows"]:,} × {source["columns"]:,}) held as
-{subspaces} of dimension {dimensions} instead of one matrix. All other weights are as they were.
+{subspaces} of dimension {dimensions} instead of one matrix: {_method(figures, record)}, at a
+compression rate of {figures["rate"]:.1%}. All other weights are as they were.
 
 ## Load it
 
@@ -198,6 +199,19 @@ def cost_table(cost: ModelCost) -> str:
     return "\n".join(rows)
 
 
+def _method(figures: Mapping[str, Any], record: RunRecord) -> str:
+    """What was done, by its name."""
+    name = "MESSI ((k, j)-projective clustering by EM)" if figures["k"] > 1 else "a truncated SVD"
+    bits, basis_bits = record.config.get("bits"), record.config.get("basis_bits")
+    coded = "" if bits is None else f", coordinates in {bits} bits and bases in {basis_bits}"
+    return f"{name}{coded}"
+
+
+def _public(spec: str) -> str:
+    """How a card names a model: where it lies on somebody's disk is nobody else's business."""
+    return Path(spec).name if Path(spec).is_absolute() else spec
+
+
 def _neighbours(figures: Mapping[str, Any]) -> str:
     kept = figures["neighbours_kept"]
     if kept is None:
@@ -209,10 +223,10 @@ def _again(origin: Origin, record: RunRecord) -> str:
     if not origin.spec:
         return f"It was made of {origin.name}, which was in memory.\n"
     return f"""```console
-$ {command_of(origin.spec, record.config)}
+$ {command_of(_public(origin.spec), record.config)}
 ```
 
 ```python
-{call_of(origin.spec, record.config)}
+{call_of(_public(origin.spec), record.config)}
 ```
 """

@@ -42,10 +42,12 @@ def compress_model(
     Args:
         model: ``"org/name"``, a model folder, ``"bundled:minilm"``; or a loaded model of
             transformers or sentence-transformers, which is changed in place.
-        output: A folder for the smaller model. A run or a compressed model there is replaced.
+        output: A folder for the smaller model. A run, or a model that was compressed to there and
+            not touched since, is replaced.
         config: The plan; or give its fields one by one (``rate=0.4, k=5``).
         fitter: Who fits; see `engine.methods.factorize`.
-        progress: Called throughout; raises `engine.Cancelled` to stop. Nothing is left behind.
+        progress: Called throughout; raises `engine.Cancelled` to stop. Nothing is left behind, and
+            a model in memory is as it was.
         **plan: Fields of `engine.compression.CompressionConfig`, such as ``rate``, ``k``, ``bits``.
 
     Returns:
@@ -77,10 +79,12 @@ def compress_model(
         target.check_room(Path(output))
     compression = compress_table(target.table, config, fitter=fitter, progress=progress)
     record, _ = record_compression(target.table, config, compression)
-    smaller = target.shrink(compression.factorization, record, progress=progress)
-    if output is not None:
-        smaller.save(output)
-    return smaller
+
+    def finish(smaller: SmallerModel) -> None:
+        if output is not None:
+            smaller.save(output)
+
+    return target.shrink(compression.factorization, record, finish=finish, progress=progress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -121,6 +125,7 @@ class ModelTarget:
         factorization: Factorization,
         record: RunRecord,
         *,
+        finish: Callable[[SmallerModel], None] = lambda _: None,
         progress: ProgressCallback = ignore_progress,
     ) -> SmallerModel:
         """Load the model and put a factorization of its table into it; see `engine.export.smaller`.
@@ -128,6 +133,7 @@ class ModelTarget:
         Args:
             factorization: Of the table.
             record: How it was made, as `engine.recording.record_compression` gives it.
+            finish: See `engine.export.smaller.shrink`.
             progress: Called throughout; may raise to stop.
 
         Raises:
@@ -138,10 +144,10 @@ class ModelTarget:
 
         phase = "Loading the model"
         progress(Progress(phase=phase, done=0, total=1))
-        model, notes = self._load()
+        loaded = self._load()
         progress(Progress(phase=phase, done=1, total=1))
         return shrink(
-            model, factorization, record, origin=self.origin, notes=notes, progress=progress
+            loaded, factorization, record, origin=self.origin, finish=finish, progress=progress
         )
 
 

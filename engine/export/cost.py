@@ -28,6 +28,10 @@ _BLOCK_ROWS = 8192
 _PHASE = "Timing the model"
 
 
+class UntimedError(ModelError):
+    """A model that can be made smaller, but not run on tokens alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSize:
     """What one model takes.
@@ -169,7 +173,8 @@ def time_forwards(
         How they were timed, and the median seconds of each.
 
     Raises:
-        ModelError: If the model needs more than token ids.
+        UntimedError: If the model needs more than token ids.
+        ModelError: If it runs with its own embedding, but not with the other.
     """
     inputs = _random_inputs(before)
     seconds: tuple[list[float], list[float]] = ([], [])
@@ -178,8 +183,15 @@ def time_forwards(
             before(**inputs)
         except Exception as error:  # a model of others' may ask for anything
             reason = str(error).strip().split("\n", 1)[0]
-            raise ModelError(f"the model needs more than token ids ({reason})") from error
-        after(**inputs)
+            raise UntimedError(f"the model needs more than token ids ({reason})") from error
+        try:
+            after(**inputs)
+        except Exception as error:
+            reason = str(error).strip().split("\n", 1)[0]
+            raise ModelError(
+                f"{type(after).__name__} uses its embedding in a way that is not known here, and "
+                f"does not run with a smaller one ({reason}); this model cannot be compressed"
+            ) from error
         began = time.perf_counter()
         for done in range(_ROUNDS):
             progress(Progress(phase=_PHASE, done=done, total=_ROUNDS))

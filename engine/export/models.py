@@ -49,10 +49,36 @@ class StoredModel:
             or hold besides.
 
         Raises:
-            ModelError: If transformers cannot load it.
+            ModelError: If transformers cannot load it, or weights are missing.
         """
+        import transformers
+
+        notes = self.notes
         model, report = load_weights(self.files, self.model_class)
-        return model, (*self.notes, *_notes_on(report, self.files.name))
+        if _lacks_whole_head(model, report["missing_keys"]):
+            notes = (
+                *notes,
+                f"{self.files.name} lacks the head that its config.json names, so it was loaded "
+                "without one.",
+            )
+            model, report = load_weights(self.files, transformers.AutoModel)
+        # An unused pooler is often absent, and nothing that is used depends on it.
+        missing = sorted(key for key in report["missing_keys"] if "pooler." not in key)
+        if missing:
+            raise ModelError(
+                f"{self.files.name} lacks {_listed(missing)}; a smaller model made of it would "
+                f"hold random numbers there. Repair its files, {_ALONE}"
+            )
+        return model, (*notes, *_notes_on(report, self.files.name))
+
+
+def _lacks_whole_head(model: Any, missing: set[str]) -> bool:  # noqa: ANN401
+    """Whether a model of transformers found nothing of its head in the file, and all else."""
+    prefix = f"{model.base_model_prefix}."
+    head = {key for key in model.state_dict() if not key.startswith(prefix)}
+    tied = set(model.all_tied_weights_keys)
+    lacking = set(missing)
+    return bool(lacking) and head - tied <= lacking <= head and model is not model.base_model
 
 
 def open_model(spec: str | Path) -> StoredModel | None:
@@ -237,8 +263,8 @@ def _notes_on(report: dict[str, Any], name: str) -> tuple[str, ...]:
     notes: list[str] = []
     if missing:
         notes.append(
-            f"{name} lacks {_listed(missing)}; transformers fills what is missing at random, and "
-            "so it is in the smaller model."
+            f"{name} lacks {_listed(missing)}, which transformers fills at random; so it is in the "
+            "smaller model."
         )
     if unexpected:
         notes.append(

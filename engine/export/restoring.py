@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.errors import EngineError, ModelError, ParameterError
+from engine.errors import EngineError, FormatError, ModelError, ParameterError
 from engine.export.card import write_restored_card
 from engine.export.companions import find_origin
 from engine.export.models import find_class, is_compressed, load_weights
@@ -30,6 +30,7 @@ def restore_model(folder: str | Path, output: str | Path) -> Path:
     Raises:
         ParameterError: If there is no such folder, or the place is taken.
         ModelError: If the folder holds no compressed model, or it cannot be loaded.
+        FormatError: If it lacks weights.
         EngineError: If the disk refuses.
     """
     folder, output = Path(folder), Path(output)
@@ -48,7 +49,12 @@ def restore_model(folder: str | Path, output: str | Path) -> Path:
     files = FolderFiles(folder, name=folder.resolve().name)
     origin = find_origin(files, str(folder))
     model_class, _ = find_class(files, read_json(files, "config.json"))
-    model, _ = load_weights(files, model_class)
+    model, report = load_weights(files, model_class)
+    if report["missing_keys"]:
+        raise FormatError(
+            f"{folder} lacks {', '.join(sorted(report['missing_keys']))}; a model restored from it "
+            "would hold random numbers there. Copy or compress the model again"
+        )
     model.dequantize()
 
     def write(temporary: Path) -> None:

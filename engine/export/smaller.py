@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import nn
 
-from engine.errors import EngineError, ModelError
+from engine.errors import EngineError
 from engine.export.card import write_card
 from engine.export.companions import Origin
 from engine.export.cost import (
     MODEL_FIGURES,
     ModelCost,
+    UntimedError,
     error_of,
     measure_size,
     share_weights,
@@ -53,7 +55,8 @@ class SmallerModel:
         """Write the model folder, whole or not at all.
 
         Args:
-            folder: Where to. A run or a compressed model that is there is replaced.
+            folder: Where to. A run, or a model that was compressed to there and not touched since,
+                is replaced.
 
         Returns:
             The folder as a run.
@@ -75,60 +78,67 @@ class SmallerModel:
 
 
 def shrink(
-    model: nn.Module,
+    loaded: tuple[nn.Module, tuple[str, ...]],
     factorization: Factorization,
     record: RunRecord,
     *,
     origin: Origin,
-    notes: tuple[str, ...] = (),
+    finish: Callable[[SmallerModel], None] = lambda _: None,
     progress: ProgressCallback = ignore_progress,
 ) -> SmallerModel:
     """Put a factorization into a model and measure it before and after.
 
     Args:
-        model: Of transformers or sentence-transformers; changed in place.
+        loaded: A model of transformers or sentence-transformers, which is changed in place, and
+            notes on loading it.
         factorization: Of its input embedding.
         record: How that was made, as `engine.recording.record_compression` gives it.
         origin: Where the model comes from.
-        notes: On loading it.
+        finish: Saves it, say. Whatever it raises, the model is given its dense embedding back.
         progress: Called between forward passes; may raise to stop.
 
     Raises:
         ModelError: If the embedding cannot be replaced.
         ShapeError: If the factorization is of another shape.
     """
+    model, notes = loaded
     inner = transformer_of(model)
-    dense = check_replaceable(inner)
-    weight = dense.weight.detach()
+    weight = check_replaceable(inner).weight.detach()
     original = share_weights(inner)
-    before = measure_size(inner, dense, weight.numel())
-    embedding = replace_embedding(model, factorization).embedding
-    after = measure_size(inner, embedding, factorization.parameters)
-    times = None
+    before = measure_size(inner, check_replaceable(inner), weight.numel())
+    replacement = replace_embedding(model, factorization)
     try:
-        times, *seconds = time_forwards(original, share_weights(inner), progress)
-        before, after = (
-            replace(size, forward_seconds=own)
-            for size, own in zip((before, after), seconds, strict=True)
+        after = measure_size(inner, replacement.embedding, factorization.parameters)
+        times = None
+        try:
+            times, *seconds = time_forwards(original, share_weights(inner), progress)
+            before, after = (
+                replace(size, forward_seconds=own)
+                for size, own in zip((before, after), seconds, strict=True)
+            )
+        except UntimedError as error:
+            notes = (*notes, f"The forward pass was not timed: {error}.")
+        cost = ModelCost(
+            before=before,
+            after=after,
+            times=times,
+            dtype=str(weight.dtype).removeprefix("torch."),
+            relative_error=error_of(replacement.embedding, weight),
         )
-    except ModelError as error:
-        notes = (*notes, f"The forward pass was not timed: {error}.")
-    cost = ModelCost(
-        before=before,
-        after=after,
-        times=times,
-        dtype=str(weight.dtype).removeprefix("torch."),
-        relative_error=error_of(embedding, weight),
-    )
-    figures = {**record.figures, MODEL_FIGURES: {**cost.as_dict(), "notes": list(notes)}}
-    return SmallerModel(
-        model=model,
-        factorization=factorization,
-        cost=cost,
-        record=replace(record, figures=figures),
-        origin=origin,
-        notes=notes,
-    )
+        figures = {**record.figures, MODEL_FIGURES: {**cost.as_dict(), "notes": list(notes)}}
+        smaller = SmallerModel(
+            model=model,
+            factorization=factorization,
+            cost=cost,
+            record=replace(record, figures=figures),
+            origin=origin,
+            notes=notes,
+        )
+        finish(smaller)
+    except BaseException:  # a model in memory is the user's: it stays as it was
+        replacement.undo()
+        raise
+    return smaller
 
 
 def save_model(model: Any, origin: Origin, folder: Path) -> None:  # noqa: ANN401

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ from safetensors import safe_open
 from torch import nn
 
 import engine
-from engine.errors import ModelError, ParameterError
+from engine.errors import Cancelled, ModelError, ParameterError
 from engine.network.embedding import SubspaceEmbedding
+from engine.progress import Progress
 from engine.runs import read_run
 from tests.engine.export.conftest import COLUMNS, PLAN, ROWS, make_model
 
@@ -210,20 +213,70 @@ def test_what_cannot_be_timed_is_said(tmp_path: Path) -> None:
     assert "not timed: the model needs more than token ids (You have to" in smaller.notes[0]
 
 
-def test_weights_out_of_place_are_told(bert: Path, tmp_path: Path) -> None:
+def change_weights(folder: Path, change: Any) -> None:  # noqa: ANN401
     from safetensors.torch import load_file, save_file
 
-    tensors = load_file(bert / "model.safetensors")
-    del tensors["cls.predictions.transform.dense.bias"]
-    save_file(
-        {**tensors, "extra.weight": torch.ones(2)}, bert / "model.safetensors", {"format": "pt"}
-    )
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, {"format": "pt"})
+
+
+def test_weights_that_have_no_place_are_told(bert: Path, tmp_path: Path) -> None:
+    change_weights(bert, lambda tensors: {**tensors, "extra.weight": torch.ones(2)})
     smaller = engine.compress_model(bert, output=tmp_path / "out", **PLAN)
-    missing, unexpected = smaller.notes
-    assert "bert lacks cls.predictions.transform.dense.bias; transformers fills" in missing
+    (unexpected,) = smaller.notes
     assert "bert also holds extra.weight, which its class has no place for" in unexpected
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert all(f"- {note}\n" in card for note in smaller.notes)
+    assert f"- {unexpected}\n" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_model_that_lacks_weights_is_refused(bert: Path, tmp_path: Path) -> None:
+    def drop(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {key: value for key, value in tensors.items() if not key.endswith("dense.bias")}
+
+    change_weights(bert, drop)
+    with pytest.raises(ModelError, match=r"bert lacks .*dense\.bias.* random numbers"):
+        engine.compress_model(bert, output=tmp_path / "out", **PLAN)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_head_that_is_named_but_not_there_is_left_out(bert: Path, tmp_path: Path) -> None:
+    def behead(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {key: value for key, value in tensors.items() if not key.startswith("cls.")}
+
+    change_weights(bert, behead)
+    smaller = engine.compress_model(bert, output=tmp_path / "out", **PLAN)
+    assert type(smaller.model).__name__ == "BertModel"
+    assert any("lacks the head that its config.json names" in note for note in smaller.notes)
+
+
+def test_a_model_in_memory_is_as_it_was_when_it_is_cancelled(bert: Path) -> None:
+    import transformers
+
+    model = transformers.AutoModelForMaskedLM.from_pretrained(bert)
+    table = model.get_input_embeddings()
+    weight = table.weight
+
+    def stop(step: Progress) -> None:
+        if step.phase == "Timing the model":
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        engine.compress_model(model, progress=stop, **PLAN)
+    assert model.get_input_embeddings() is table
+    assert table.weight is weight
+    assert model.cls.predictions.decoder.weight is weight
+
+
+def test_a_folder_that_was_worked_in_is_not_replaced(bert: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    engine.compress_model(bert, output=out, **PLAN)
+    mine = out / "checkpoint-1" / "mine.txt"
+    mine.parent.mkdir()
+    mine.write_text("of days")
+    later = time.time() + 60
+    os.utime(mine, (later, later))
+    with pytest.raises(ParameterError, match=r"mine\.txt came into it or was changed since"):
+        engine.compress_model(bert, output=out, **PLAN)
+    assert mine.read_text() == "of days"
 
 
 def test_a_compressed_model_is_replaced_and_nothing_else(bert: Path, tmp_path: Path) -> None:

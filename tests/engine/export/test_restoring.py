@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import engine
-from engine.errors import EngineError, ModelError, ParameterError, SourceError
+from engine.errors import EngineError, FormatError, ModelError, ParameterError, SourceError
 from engine.export import restoring
 from engine.export.restoring import restore_model
 from tests.engine.export.conftest import COLUMNS, PLAN, ROWS, make_model
@@ -112,3 +112,17 @@ def test_a_disk_that_refuses_leaves_nothing(
     with pytest.raises(EngineError, match=r"could not write the model to .*No space left"):
         restore_model(small, tmp_path / "place" / "dense")
     assert list((tmp_path / "place").iterdir()) == []
+
+
+def test_a_folder_that_lacks_weights_is_not_restored(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    source = make_model(tmp_path / "source", "BertForMaskedLM")
+    engine.compress_model(source, output=tmp_path / "small", **PLAN)
+    file = tmp_path / "small" / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["bert.encoder.layer.0.output.dense.weight"]
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(FormatError, match=r"lacks bert\.encoder.*random numbers"):
+        restore_model(tmp_path / "small", tmp_path / "dense")
+    assert not (tmp_path / "dense").exists()
