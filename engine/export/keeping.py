@@ -166,8 +166,11 @@ def _read_loader(path: Path) -> str:
 
 
 def _forget_oldest(folder: Path) -> None:
-    kept = [place for place in folder.iterdir() if not place.name.startswith(".")]
-    kept.sort(key=lambda place: place.stat().st_mtime, reverse=True)
-    for place in kept[KEPT_MODELS:]:
+    kept: list[tuple[float, Path]] = []
+    for place in folder.iterdir():
         with suppress(OSError):  # another process may do the same
+            if not place.name.startswith("."):
+                kept.append((place.stat().st_mtime, place))
+    for _, place in sorted(kept, reverse=True)[KEPT_MODELS:]:
+        with suppress(OSError):
             remove_folder(place)

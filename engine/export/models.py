@@ -17,7 +17,7 @@ from engine.sources import find_model
 from engine.sources.files import FolderFiles, ModelFiles
 from engine.sources.models import COMPRESSED, checkpoint_files, quantization_method, read_json
 
-_ALONE = "or compress its table alone by naming the tensor (--tensor)"
+_ALONE = "or compress its table alone, by naming its tensor (--tensor, or load_table's tensor=)"
 _MOST_NAMED = 4  # weights in a note
 
 
