@@ -564,7 +564,7 @@ def file_bytes(suffix: str) -> bytes:
 # Damage can make a header look like one of Python 2, which NumPy reads and remarks on.
 @pytest.mark.filterwarnings("ignore:Reading .* required additional header parsing:UserWarning")
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".safetensors", ".vec", ".vec.gz"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     damage=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=4),
     cut=st.floats(0, 1),

@@ -67,7 +67,7 @@ def added_bound(plan: Factorization, coded: Factorization) -> float:
 
 
 @given(problems(), CODINGS, st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_coding_moves_rows_no_further_than_the_steps_say(
     problem: Problem, bits: tuple[int, int], affine: bool
 ) -> None:
@@ -84,7 +84,7 @@ def test_coding_moves_rows_no_further_than_the_steps_say(
 
 
 @given(problems(), CODINGS, st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_way_to_the_rows_gives_the_same_ones(
     problem: Problem, bits: tuple[int, int], affine: bool
 ) -> None:
@@ -110,7 +110,7 @@ def test_every_way_to_the_rows_gives_the_same_ones(
 
 
 @given(problems(), CODINGS, st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_numbers_count_as_before_and_bytes_as_stored(
     problem: Problem, bits: tuple[int, int], affine: bool
 ) -> None:
