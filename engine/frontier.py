@@ -29,6 +29,8 @@ FAMILY_NAMES: dict[Family, str] = {
 # and 1/4, and each fits in one of these.
 _BUDGETS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.13, 0.2, 0.27, 0.5)
 
+_SLACK = 0.5  # points of an accuracy in per cent that may well be chance
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BytePoint:
@@ -197,7 +199,13 @@ class SizeCurves:
         return tuple(found)
 
     def verdict(self) -> str:
-        """Which family is best within which of the sizes of `choices`, a clause a family."""
+        """What to take from it, in words.
+
+        Of errors: which family is best within which of the sizes of `choices`. Of accuracies, whose
+        small differences are chance: how small each family gets and still scores nearly as much.
+        """
+        if self.higher_is_better:
+            return self._least_sizes()
         choices = self.choices()
         if not choices:
             return "Nothing that was measured is half as large as the table."
@@ -206,14 +214,28 @@ class SizeCurves:
         for run in runs:
             last = run[-1] is choices[-1]
             spans.setdefault(run[0].best.family, []).append(_span(run, last=last))
-        best = "score highest" if self.higher_is_better else "lose least"
         clauses = [
             f"{name} {'win' if family == 'messi' else 'wins'} {' and '.join(spans[family])}"
             for family, name in FAMILY_NAMES.items()
             if family in spans
         ]
-        said = f"To win is to {best} of all that was measured and is no larger."
+        said = "To win is to lose least of all that was measured and is no larger."
         return f"{'; '.join(clauses)}. {said}"
+
+    def _least_sizes(self) -> str:
+        enough = [point for point in self.points if point.value >= self.whole - _SLACK]
+        least = {point.family: point for point in reversed(enough)}
+        parts = [
+            f"{FAMILY_NAMES[point.family]} {point.stored_bytes / self.dense_bytes:.1%} "
+            f"({point.name}: {point.value:.2f})"
+            for point in sorted(least.values(), key=lambda point: point.stored_bytes)
+        ]
+        if not parts:
+            return f"Nothing comes within {_SLACK:g} of the table itself, {self.whole:.2f}."
+        return (
+            f"Bytes that it takes to stay within {_SLACK:g} of the table itself, "
+            f"{self.whole:.2f}: {'; '.join(parts)}. A few tenths are chance."
+        )
 
 
 def _span(run: Sequence[SizeChoice], *, last: bool) -> str:

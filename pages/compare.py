@@ -182,9 +182,9 @@ def _show_sizes(
         chosen = _chosen(table, sweep, weighted=weighted)
     with bar:
         bits = by_bytes.choose_coding(curves)
-    better = "higher" if curves.higher_is_better else "lower"
+    verb, better = ("scores", "higher") if curves.higher_is_better else ("loses", "lower")
     head.markdown(
-        f"What **{literal(table.name)}** loses when its table of {short_bytes(dense)} is stored "
+        f"What **{literal(table.name)}** {verb} when its table of {short_bytes(dense)} is stored "
         f"smaller; {better} is better."
     )
     head.markdown(f":material/balance: {by_bytes.say_who_wins(curves)}")

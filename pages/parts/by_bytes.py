@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import streamlit as st
 
@@ -34,11 +36,9 @@ def choose_coding(curves: SizeCurves) -> int | None:
 
 
 def say_who_wins(curves: SizeCurves) -> str:
-    """The verdict, its names in bold."""
-    verdict = curves.verdict()
-    for name in FAMILY_NAMES.values():
-        verdict = verdict.replace(name, f"**{name}**")
-    return verdict
+    """The verdict, the names that begin its clauses in bold."""
+    names = "|".join(FAMILY_NAMES.values())
+    return re.sub(rf"(^|; |: )({names})", r"\1**\2**", curves.verdict())
 
 
 def draw(curves: SizeCurves, *, bits: int | None, chosen: ChosenPlan | None) -> None:

@@ -16,6 +16,11 @@ from pages.parts.wording import short_bytes
 BIT_SYMBOLS = {4: "diamond", 8: "square", 32: "circle"}
 _SYMBOL_KEY = "◆ 4 bits   ■ 8 bits   ● 32 bits"
 _FRONTIER = "not reached"
+# Where curves fall, a label has room on their left below; where they rise, above.
+_BESIDE: dict[bool, dict[str, Any]] = {
+    False: {"xanchor": "right", "xshift": -8, "yshift": -4},
+    True: {"yanchor": "bottom", "yshift": 6},
+}
 _ERROR_TICKS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 _SHARE_TICKS = tuple(step * 10.0**power for power in range(-5, 1) for step in (1, 2, 5))
 _HOVER = (
@@ -52,13 +57,20 @@ def size_chart(
 def _add_frontier(figure: go.Figure, curves: SizeCurves, theme: str) -> None:
     """The steps of what is best so far, and what lies beyond them shaded."""
     front = curves.frontier()
+    x = [*(point.stored_bytes for point in front), 2 * curves.dense_bytes]
+    y = [_height(curves, point.value) for point in (*front, *front[-1:])]
+    fill = "tozeroy"
+    if curves.higher_is_better:
+        fill, top = "toself", _highest(curves)
+        x, y = [*x, x[-1], x[0]], [*y, top, top]
+        figure.add_hline(curves.whole, line={"color": CONTEXT[theme], "dash": "dot", "width": 1})
     figure.add_trace(
         go.Scatter(
-            x=[*(point.stored_bytes for point in front), 2 * curves.dense_bytes],
-            y=[_height(curves, point.value) for point in (*front, *front[-1:])],
+            x=x,
+            y=y,
             mode="lines",
             line={"color": CONTEXT[theme], "width": 1, "shape": "hv"},
-            fill="tozeroy",
+            fill=fill,
             fillcolor="rgba(140,148,158,0.13)",
             name=_FRONTIER,
             hoverinfo="skip",
@@ -66,14 +78,20 @@ def _add_frontier(figure: go.Figure, curves: SizeCurves, theme: str) -> None:
     )
 
 
+def _highest(curves: SizeCurves) -> float:
+    """Where an axis of accuracies ends: a little above the best of all."""
+    values = [curves.whole, *(point.value for point in curves.points)]
+    return max(values) + 0.08 * (max(values) - min(values))
+
+
 def _add_lines(figure: go.Figure, curves: SizeCurves, bits: int | None, theme: str) -> None:
-    ks = sorted({point.k for point in curves.points if point.family == "messi"})
+    ours = [name for name, points in curves.lines().items() if points[0].family == "messi"]
     for name, points in curves.lines(bits).items():
         line: dict[str, Any] = {"width": 2}
         if points[0].family == "svd":
             line |= {"color": ACCENT[theme], "dash": "dot" if "weighted" in name else "dash"}
         else:
-            line |= {"color": subspace_colour(ks.index(points[0].k), theme)}
+            line |= {"color": subspace_colour(ours.index(name), theme)}
         marker = {"symbol": [BIT_SYMBOLS[point.bits] for point in points], "size": 7}
         figure.add_trace(
             _points(curves, points, name=name, mode="lines+markers", line=line, marker=marker)
@@ -93,9 +111,7 @@ def _add_roundings(figure: go.Figure, curves: SizeCurves, theme: str) -> None:
                 y=_height(curves, point.value),
                 text=f"int{point.bits}",
                 showarrow=False,
-                xanchor="right",
-                xshift=-8,
-                yshift=-4,
+                **_BESIDE[curves.higher_is_better],
             )
 
 
@@ -132,9 +148,10 @@ def _lay_out(figure: go.Figure, curves: SizeCurves, theme: str) -> go.Figure:
     low, high = min(sizes) / 1.15, max(sizes) * 1.08
     ticks = [share for share in _SHARE_TICKS if low <= share * dense <= high]
     figure.add_annotation(
-        {"x": 1, "xref": "paper", "xanchor": "right", "y": 1, "yref": "paper", "yanchor": "top"},
+        {"x": 1, "xref": "paper", "xanchor": "right", "yref": "paper", "showarrow": False},
         text=_SYMBOL_KEY,
-        showarrow=False,
+        y=0 if curves.higher_is_better else 1,
+        yanchor="bottom" if curves.higher_is_better else "top",
     )
     return figure.update_layout(
         height=500,
@@ -154,7 +171,9 @@ def _lay_out(figure: go.Figure, curves: SizeCurves, theme: str) -> go.Figure:
 
 def _value_axis(curves: SizeCurves) -> dict[str, Any]:
     if curves.higher_is_better:
-        return {"title": curves.measure}
+        lowest = min((point.lowest for point in curves.points), default=0.0)
+        top = _highest(curves)
+        return {"title": curves.measure, "range": [lowest - 0.05 * (top - lowest), top]}
     highest = max((point.highest for point in curves.points), default=1.0)
     ticks = [error for error in _ERROR_TICKS if error <= highest]
     return {

@@ -84,13 +84,21 @@ def test_of_nothing_nothing_is_said() -> None:
 
 
 def test_accuracies_are_better_when_higher() -> None:
-    found = curves(
-        point(20, 60.0), point(50, 80.0), point(60, 70.0), point(90, 90.0, ROW),
-        higher_is_better=True,
+    points = (
+        point(20, 60.0), point(50, 89.6), point(55, 70.0, "SVD", k=1), point(60, 90.1),
+        point(90, 90.0, ROW, k=0), point(95, 89.9, ROW, bits=8, k=0),
     )  # fmt: skip
-    assert [one.value for one in found.frontier()] == [60, 80, 90]
-    assert found.choices()[-1].best.value == 90
-    assert found.verdict().endswith("to score highest of all that was measured and is no larger.")
+    found = replace(curves(*points, higher_is_better=True), whole=90.0)
+    assert [one.value for one in found.frontier()] == [60, 89.6, 90.1]
+    assert found.choices()[-1].best.value == 90.1
+    # The tenth by which one beats the other is chance, the 40 bytes are not.
+    assert found.verdict() == (
+        "Bytes that it takes to stay within 0.5 of the table itself, 90.00: k subspaces 5.0% "
+        "(k = 2 at 4 bits: 89.60); Plain rounding 9.0% (int4, a step a row: 90.00). "
+        "A few tenths are chance."
+    )
+    far = replace(found, whole=95.0)
+    assert far.verdict() == "Nothing comes within 0.5 of the table itself, 95.00."
 
 
 def test_lines_are_by_method_and_take_the_best_coding_at_each_size() -> None:

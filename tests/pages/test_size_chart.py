@@ -115,10 +115,14 @@ def test_explored_plan_is_a_star_at_its_bytes() -> None:
 
 def test_accuracies_are_drawn_straight() -> None:
     points = tuple(replace(one, value=90 - 40 * one.value) for one in CURVES.points)
-    curves = replace(CURVES, measure="STS-B", points=points, higher_is_better=True)
+    curves = replace(CURVES, measure="STS-B", points=points, higher_is_better=True, whole=89.5)
     figure = size_chart(curves, theme="light")
     assert figure.data[2].y == pytest.approx([90 - 40 * 0.36, 90 - 40 * 0.25])
     assert figure.layout.yaxis.title.text == "STS-B"
+    edge, top = figure.data[0], figure.layout.yaxis.range[1]
+    assert (edge.fill, edge.y[-1]) == ("toself", top)  # what is not reached lies above
+    assert top > 89.5
+    assert figure.layout.shapes[0].y0 == 89.5  # the table as it is
 
 
 def test_an_exact_fit_is_drawn_at_nothing() -> None:
