@@ -26,7 +26,7 @@ def main() -> None:
                 _take(page, "explore.png" if theme == "light" else "explore-dark.png")
                 if theme == "light":
                     page.get_by_role("link", name="Compare").click()
-                    page.get_by_text("The best k at each rate").wait_for()
+                    page.get_by_text("The best within a size").wait_for()
                     _take(page, "compare.png")
                 page.close()
         browser.close()
