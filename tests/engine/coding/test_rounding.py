@@ -33,7 +33,7 @@ def coded_columns(numbers: Tensor, bits: int) -> CodedMatrix:
 @given(
     kind=st.sampled_from(KINDS), bits=st.sampled_from(CODE_BITS), group=st.integers(1, 15), **SHAPES
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_rounded_numbers_are_within_half_a_step(
     kind: str, bits: int, group: int, n: int, d: int, seed: int
 ) -> None:
@@ -44,13 +44,15 @@ def test_rounded_numbers_are_within_half_a_step(
     for start in range(0, d, group):
         own = slice(start, start + group)
         largest = numbers[:, own].abs().amax(dim=1, keepdim=True)
-        # A step that float16 rounds down cuts 2**-11 off the largest number.
-        bound = largest / 2**bits + largest * (2**-11 + ROUNDING)
+        # A step that float16 rounds down cuts 2**-11 off the largest number; one below 2**-14 is
+        # rounded to a multiple of 2**-24, and there are 2**(bits − 1) steps to that number.
+        cut = largest * (2**-11 + ROUNDING) + 2**-25 * 2 ** (bits - 1)
+        bound = largest / 2**bits + cut
         assert bool(((coded.decode()[:, own] - numbers[:, own]).abs() <= bound).all())
 
 
 @given(kind=st.sampled_from(KINDS), bits=st.sampled_from((4, 8)), **SHAPES)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_a_column_never_loses_more_than_without_a_cut(
     kind: str, bits: int, n: int, d: int, seed: int
 ) -> None:
