@@ -252,11 +252,17 @@ def check_run_target(folder: Path, *, overwrite: bool = False) -> None:
 
 def _written_later(folder: Path) -> Path | None:
     """Something in a run's folder that is younger than its record, which is written last."""
-    made = (folder / RECORD_FILE).stat().st_mtime
+    made = _last_change(folder / RECORD_FILE)
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.stat().st_mtime > made + _SLACK_SECONDS:
+        if path.is_file() and _last_change(path) > made + _SLACK_SECONDS:
             return path.relative_to(folder)
     return None
+
+
+def _last_change(path: Path) -> float:
+    """When a file was written or came to its place: old files moved in keep their first time."""
+    status = path.stat()
+    return max(status.st_mtime, status.st_ctime)
 
 
 def write_run(

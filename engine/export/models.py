@@ -62,8 +62,11 @@ class StoredModel:
                 "without one.",
             )
             model, report = load_weights(self.files, transformers.AutoModel)
-        # An unused pooler is often absent, and nothing that is used depends on it.
-        missing = sorted(key for key in report["missing_keys"] if "pooler." not in key)
+        # Without a head a pooler is often absent, and nothing else depends on it; a head may.
+        bare = model is model.base_model
+        missing = sorted(
+            key for key in report["missing_keys"] if not (bare and key.startswith("pooler."))
+        )
         if missing:
             raise ModelError(
                 f"{self.files.name} lacks {_listed(missing)}; a smaller model made of it would "

@@ -238,6 +238,28 @@ def test_a_model_that_lacks_weights_is_refused(bert: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_a_head_without_its_pooler_is_refused(tmp_path: Path) -> None:
+    source = make_model(tmp_path / "source", "BertForSequenceClassification")
+    change_weights(
+        source,
+        lambda tensors: {key: value for key, value in tensors.items() if "pooler" not in key},
+    )
+    with pytest.raises(ModelError, match=r"lacks bert\.pooler\.dense.*random numbers"):
+        engine.compress_model(source, **PLAN)
+
+
+def test_an_old_file_that_was_moved_in_is_not_lost(bert: Path, tmp_path: Path) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine.txt"
+    mine.write_text("of years")
+    os.utime(mine, (1e9, 1e9))
+    engine.compress_model(bert, output=out, **PLAN)
+    time.sleep(2.5)  # past what counts as one writing
+    mine.rename(out / "mine.txt")
+    with pytest.raises(ParameterError, match=r"mine\.txt came into it"):
+        engine.compress_model(bert, output=out, **PLAN)
+    assert (out / "mine.txt").read_text() == "of years"
+
+
 def test_a_head_that_is_named_but_not_there_is_left_out(bert: Path, tmp_path: Path) -> None:
     def behead(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {key: value for key, value in tensors.items() if not key.startswith("cls.")}
