@@ -13,26 +13,14 @@ from engine.errors import ModelError, SourceError
 from engine.sources import BUNDLED_MODELS
 from engine.sources.bundled import PREFIX
 from engine.sources.files import HubFiles, ModelFiles
+from engine.sources.vocabulary import TOKENIZER_FILES
 
 TRANSFORMERS, SENTENCE_TRANSFORMERS = "transformers", "sentence-transformers"
 _MODULES = "modules.json"  # of sentence-transformers: which folders come after the model
 _NAMES = (
     # tokenizers and processors
     "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "spm.model",
-    "source.spm",
-    "target.spm",
-    "sentencepiece.model",
-    "sentencepiece.bpe.model",
-    "bpe.codes",
-    "tokenizer.model",
+    *TOKENIZER_FILES,
     "chat_template.jinja",
     "chat_template.json",
     "preprocessor_config.json",

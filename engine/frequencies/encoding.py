@@ -9,22 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from engine.errors import ParameterError, SourceError
 from engine.sources.bundled import PREFIX, bundled_files
 from engine.sources.files import FolderFiles, HubFiles, ModelFiles
+from engine.sources.vocabulary import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-# What transformers makes a tokenizer from when there is no tokenizer.json.
-_TOKENIZER_FILES = (
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
 
 
 class Encoder(Protocol):
@@ -118,7 +106,7 @@ def load_tokenizer(spec: str | Path) -> object:
 
 def _slow_files(files: ModelFiles) -> list[str]:
     """Tokenizer files for transformers; a model of the hub fetches all that it has."""
-    return [name for name in _TOKENIZER_FILES if files.find(name) is not None]
+    return [name for name in TOKENIZER_FILES if files.find(name) is not None]
 
 
 class _RustEncoder:

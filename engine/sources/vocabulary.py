@@ -14,15 +14,23 @@ from engine.table import RowNumbers
 
 # A few added tokens without a row are common; more means a tokenizer of another model.
 _MOST_WITHOUT_ROW = 0.01
-# What transformers' tokenizers are made from when none of the light readers fits.
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
     "tokenizer.model",
     "spiece.model",
+    "spm.model",
+    "source.spm",
+    "target.spm",
+    "sentencepiece.model",
     "sentencepiece.bpe.model",
-    "merges.txt",
+    "bpe.codes",
 )
+"""What transformers makes a tokenizer from where there is no tokenizer.json."""
 
 
 def tokens_for_model(files: ModelFiles, *, n_rows: int) -> tuple[Sequence[str], list[str]]:
@@ -77,7 +85,7 @@ def _read_vocabulary(files: ModelFiles) -> tuple[dict[str, int] | None, list[str
             vocabulary = read(path)
             added = files.find("added_tokens.json") if read is not _read_tokenizer_json else None
             return {**vocabulary, **(_read_vocab_json(added) if added else {})}, []
-    found = [name for name in _TOKENIZER_FILES if files.find(name) is not None]
+    found = [name for name in TOKENIZER_FILES if files.find(name) is not None]
     if not found:
         return None, []
     return _read_with_transformers(files)
