@@ -24,7 +24,6 @@ MODEL_FIGURES = "model"
 _BATCH, _LENGTH = 8, 64
 _ROUNDS = 9
 _PATIENCE_SECONDS = 10.0  # after the first round; a large model is timed less often
-_BLOCK_ROWS = 8192
 _PHASE = "Timing the model"
 
 
@@ -220,7 +219,7 @@ def error_of(embedding: SubspaceEmbedding, weight: Tensor) -> float:
     """
     lost, whole = 0.0, 0.0
     with torch.no_grad():
-        for rows in row_slices(len(weight), _BLOCK_ROWS):
+        for rows in row_slices(len(weight)):
             exact = weight[rows].double()
             ids = torch.arange(rows.start, rows.stop, device=weight.device)
             lost += float((embedding.look_up(ids).double() - exact).square().sum())

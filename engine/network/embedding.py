@@ -15,8 +15,7 @@ from engine.errors import FormatError, ShapeError
 from engine.factorization import Factorization
 from engine.network.shape import LayerShape
 from engine.network.small_layer import SmallLayer
-
-_CHUNK_ROWS = 8192  # looked up together where all rows are wanted
+from engine.rows import BLOCK_ROWS
 
 
 class SubspaceEmbedding(nn.Module):
@@ -207,7 +206,7 @@ class SubspaceEmbedding(nn.Module):
         """All rows, without the scale: shape (n, d), the layer's dtype, no gradient."""
         with torch.no_grad():
             ids = torch.arange(self.num_embeddings, device=self.weight.device)
-            return torch.cat([self.look_up(part) for part in ids.split(_CHUNK_ROWS)])
+            return torch.cat([self.look_up(part) for part in ids.split(BLOCK_ROWS)])
 
     def _rows(self, places: Tensor) -> Tensor:
         """Rows at sorted places, which lie subspace by subspace."""
@@ -228,11 +227,14 @@ class SubspaceEmbedding(nn.Module):
             part is not None and part.requires_grad for part in parts
         ):
             return torch.cat([layer.rows(own) for layer, own in owned])
-        rows = torch.empty(len(places), self.embedding_dim, dtype=self.dtype, device=places.device)
+        # Written in place: torch.cat would copy them all. Shapes, since len() of a tensor is slow.
+        m, device = places.shape[0], places.device
+        rows = torch.empty(m, self.embedding_dim, dtype=self.dtype, device=device)
         done = 0
-        for layer, own in owned:  # written in place: torch.cat would copy them all
-            layer.rows(own, out=rows[done : done + len(own)])
-            done += len(own)
+        for layer, own in owned:
+            end = done + own.shape[0]
+            layer.rows(own, out=rows[done:end])
+            done = end
         return rows
 
     def _layers(self) -> list[SmallLayer]:

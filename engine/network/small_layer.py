@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from engine.coding.codes import unpack_levels
-
-_CHUNK_ROWS = 8192  # of coded coordinates, decoded together where all rows are needed
+from engine.rows import BLOCK_ROWS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,7 +36,9 @@ class SmallLayer:
         """Rows of the table: places (m,) within this layer → (m, d), into ``out`` where given."""
         coordinates = self._decode(self.block.index_select(0, places))
         basis, offset = self._decode_basis(), self._decode_offset()
-        if len(basis) < 2:  # torch.compile cannot guess the strides of so thin a matrix's gradient
+        if (
+            basis.shape[0] < 2
+        ):  # torch.compile cannot guess the strides of so thin a matrix's gradient
             rows = torch.sum(coordinates.unsqueeze(2) * basis, dim=1, out=out)
             return rows if offset is None else torch.add(rows, offset, out=out)
         if offset is None:
@@ -49,15 +50,17 @@ class SmallLayer:
         inner = linear(hidden, self._decode_basis())
         offset = self._decode_offset()
         shift = None if offset is None else linear(hidden, offset.unsqueeze(0))
-        whole = max(1, len(self.block))
-        parts = self.block.split(whole if self.bits is None else _CHUNK_ROWS)
+        whole = max(1, self.block.shape[0])
+        parts = self.block.split(whole if self.bits is None else BLOCK_ROWS)
         products = [linear(inner, self._decode(part)) for part in parts]
         return products if shift is None else [part + shift for part in products]
 
     def _decode(self, stored: Tensor) -> Tensor:
         if self.bits is None or self.steps is None:
             return stored
-        return unpack_levels(stored, self.bits, len(self.steps)).to(self.steps.dtype) * self.steps
+        return (
+            unpack_levels(stored, self.bits, self.steps.shape[0]).to(self.steps.dtype) * self.steps
+        )
 
     def _decode_basis(self) -> Tensor:
         if self.steps is None:

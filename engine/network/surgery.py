@@ -132,7 +132,7 @@ class Swap:
             if isinstance(new, TiedHead):
                 site.module.bias = new.bias  # may have been trained or loaded meanwhile
             elif isinstance(new, SubspaceEmbedding | SharedEmbedding):
-                _restore_scale(site.module, new.scale, weight.device)
+                _restore_scale(site.module, new.scale, self.embedding.weight.device)
             setattr(site.parent, site.name, site.module)
         for module, name, value in reversed(self._settings):
             if value is None:

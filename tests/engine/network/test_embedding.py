@@ -101,8 +101,8 @@ def test_coded_logits_are_decoded_a_piece_at_a_time(monkeypatch: pytest.MonkeyPa
     plan = factorized(coding=(4, 8), affine=True)
     hidden = table_of(3, 7, seed=1)
     layer = SubspaceEmbedding(plan)
-    monkeypatch.setattr("engine.network.embedding._CHUNK_ROWS", 3)
-    monkeypatch.setattr("engine.network.small_layer._CHUNK_ROWS", 3)
+    monkeypatch.setattr("engine.network.embedding.BLOCK_ROWS", 3)
+    monkeypatch.setattr("engine.network.small_layer.BLOCK_ROWS", 3)
     assert_close(layer.logits(hidden), hidden @ plan.reconstruct().T)
     assert_close(layer.to_dense(), plan.reconstruct())
 
