@@ -7,6 +7,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from engine.budget import (
     budget_for_rate,
     check_k,
@@ -86,22 +88,17 @@ def run_sweep(
         if plan in finished:
             cells += finished[plan]
             continue
+        if plan.method == ROUNDING and not cells:
+            break
+        try:
+            size = _size(table.matrix, plan, config)
+        except ParameterError as error:
+            notes[f"Left out: {error}."] = None
+            continue
         # Every EM step and every coding reports the same plan again, so that a cancel is heard
         # within it.
         beat = _repeat(report, progress)
-        if plan.method == ROUNDING:
-            if not cells:
-                break
-            made = rounding_cells(table.matrix, config, weights, beat)
-        else:
-            try:
-                size = _size(table.matrix, plan, config)
-            except ParameterError as error:
-                notes[f"Left out: {error}."] = None
-                continue
-            own = None if plan.method == "svd" else weights
-            arguments = {**plan.arguments(config), **size, "weights": own}
-            made = fit_cells(table.matrix, plan, arguments, config.codings, weights, beat)
+        made = _make(table.matrix, plan, size, config, weights, beat)
         cells += made
         if kept is not None:
             kept.append(*map(asdict, made))
@@ -117,6 +114,22 @@ def run_sweep(
         cells=tuple(cells),
         notes=tuple(notes),
     )
+
+
+def _make(
+    matrix: RowMatrix,
+    plan: Plan,
+    size: dict[str, Any],
+    config: SweepConfig,
+    weights: Tensor | None,
+    progress: ProgressCallback,
+) -> list[SweepCell]:
+    """Fit a plan, or round the table, and measure it."""
+    if plan.method == ROUNDING:
+        return rounding_cells(matrix, config, weights, progress)
+    own = None if plan.method == "svd" else weights
+    arguments = {**plan.arguments(config), **size, "weights": own}
+    return fit_cells(matrix, plan, arguments, config.codings, weights, progress)
 
 
 def _plans(config: SweepConfig, n: int) -> list[Plan]:
@@ -169,12 +182,14 @@ def _finished(journal: Journal, config: SweepConfig, columns: int) -> dict[Plan,
 
 
 def _size(matrix: RowMatrix, plan: Plan, config: SweepConfig) -> dict[str, Any]:
-    """Rank of an SVD, rounded up in its favour; what k subspaces get, rounded down.
+    """Rank of an SVD, rounded up in its favour; what k subspaces get, rounded down; or nothing.
 
     Raises:
         ParameterError: If there is no room.
     """
     n, d = matrix.shape
+    if plan.method == ROUNDING:
+        return {}
     if plan.method != "messi":
         dimension_for_rate(n, d, 1, plan.rate)  # as the others: none at all where none fits
         return {"j": matching_rank(n, d, ceil((1 - plan.rate) * n * d))}

@@ -25,7 +25,6 @@ from engine.export.cost import (
 from engine.export.models import quiet_transformers
 from engine.factorization import Factorization
 from engine.network.replacement import replace_embedding, transformer_of
-from engine.network.surgery import check_replaceable
 from engine.progress import ProgressCallback, ignore_progress
 from engine.records import RunRecord
 from engine.runs import Run, write_run
@@ -103,28 +102,11 @@ def shrink(
     """
     model, notes = loaded
     inner = transformer_of(model)
-    weight = check_replaceable(inner).weight.detach()
     original = share_weights(inner)
-    before = measure_size(inner, check_replaceable(inner), weight.numel())
     replacement = replace_embedding(model, factorization)
     try:
-        after = measure_size(inner, replacement.embedding, factorization.parameters)
-        times = None
-        try:
-            times, *seconds = time_forwards(original, share_weights(inner), progress)
-            before, after = (
-                replace(size, forward_seconds=own)
-                for size, own in zip((before, after), seconds, strict=True)
-            )
-        except UntimedError as error:
-            notes = (*notes, f"The forward pass was not timed: {error}.")
-        cost = ModelCost(
-            before=before,
-            after=after,
-            times=times,
-            dtype=str(weight.dtype).removeprefix("torch."),
-            relative_error=error_of(replacement.embedding, weight),
-        )
+        cost, untimed = _measure(original, inner, factorization, progress)
+        notes = (*notes, *untimed)
         figures = {**record.figures, MODEL_FIGURES: {**cost.as_dict(), "notes": list(notes)}}
         smaller = SmallerModel(
             model=model,
@@ -139,6 +121,35 @@ def shrink(
         replacement.undo()
         raise
     return smaller
+
+
+def _measure(
+    original: Any,  # noqa: ANN401 - of transformers
+    inner: Any,  # noqa: ANN401 - likewise
+    factorization: Factorization,
+    progress: ProgressCallback,
+) -> tuple[ModelCost, tuple[str, ...]]:
+    """What a model takes before and after, and a note where the forward pass was not timed."""
+    dense, embedding = original.get_input_embeddings(), inner.get_input_embeddings()
+    before = measure_size(original, dense, dense.weight.numel())
+    after = measure_size(inner, embedding, factorization.parameters)
+    times, notes = None, tuple[str, ...]()
+    try:
+        times, *seconds = time_forwards(original, share_weights(inner), progress)
+        before, after = (
+            replace(size, forward_seconds=own)
+            for size, own in zip((before, after), seconds, strict=True)
+        )
+    except UntimedError as error:
+        notes = (f"The forward pass was not timed: {error}.",)
+    cost = ModelCost(
+        before=before,
+        after=after,
+        times=times,
+        dtype=str(dense.weight.dtype).removeprefix("torch."),
+        relative_error=error_of(embedding, dense.weight.detach()),
+    )
+    return cost, notes
 
 
 def save_model(model: Any, origin: Origin, folder: Path) -> None:  # noqa: ANN401
