@@ -75,7 +75,7 @@ the approximations**, not the original ones; what that lost is told in the card 
 model, {origin.name}. Every other weight is as it was there.
 
 ```console
-$ {shlex.join(["subspace-atlas", "restore", _public(origin.spec), "-o", "OUT"])}
+$ {shlex.join(["subspace-atlas", "restore", _public(origin), "-o", "OUT"])}
 ```
 """
     (folder / CARD_FILE).write_text(text, encoding="utf-8")
@@ -207,9 +207,9 @@ def _method(figures: Mapping[str, Any], record: RunRecord) -> str:
     return f"{name}{coded}"
 
 
-def _public(spec: str) -> str:
+def _public(origin: Origin) -> str:
     """How a card names a model: where it lies on somebody's disk is nobody else's business."""
-    return Path(spec).name if Path(spec).is_absolute() else spec
+    return origin.spec if origin.hub_id is not None else Path(origin.spec).resolve().name
 
 
 def _neighbours(figures: Mapping[str, Any]) -> str:
@@ -223,10 +223,10 @@ def _again(origin: Origin, record: RunRecord) -> str:
     if not origin.spec:
         return f"It was made of {origin.name}, which was in memory.\n"
     return f"""```console
-$ {command_of(_public(origin.spec), record.config)}
+$ {command_of(_public(origin), record.config)}
 ```
 
 ```python
-{call_of(_public(origin.spec), record.config)}
+{call_of(_public(origin), record.config)}
 ```
 """

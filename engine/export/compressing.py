@@ -14,7 +14,7 @@ from torch import nn
 from engine.compression import CompressionConfig, compress_table
 from engine.errors import EngineError, ModelError, ParameterError, ShapeError
 from engine.export.companions import SENTENCE_TRANSFORMERS, TRANSFORMERS, Origin
-from engine.export.models import open_model
+from engine.export.models import ALONE, open_model
 from engine.factorization import Factorization
 from engine.methods import Fitter, fit_alone
 from engine.progress import Progress, ProgressCallback, ignore_progress
@@ -102,21 +102,22 @@ class ModelTarget:
     least_bytes: int
     _load: Callable[[], tuple[nn.Module, tuple[str, ...]]]
 
-    def check_room(self, folder: Path) -> None:
+    def check_room(self, folder: Path, *, copies: int = 1) -> None:
         """Refuse a disk that has no room for the smaller model; call it before long work.
 
         Args:
             folder: Where that is to go.
+            copies: How many of it are there at a time.
 
         Raises:
             EngineError: If fewer bytes are free than it surely takes.
         """
         folder = folder.resolve()
         nearest = next(place for place in (folder, *folder.parents) if place.exists())
-        free = shutil.disk_usage(nearest).free
-        if free < self.least_bytes:
+        free, needed = shutil.disk_usage(nearest).free, copies * self.least_bytes
+        if free < needed:
             raise EngineError(
-                f"the smaller model takes over {self.least_bytes / 1e6:,.0f} MB in {folder}, and "
+                f"the smaller model takes over {needed / 1e6:,.0f} MB in {folder}, and "
                 f"{free / 1e6:,.0f} MB are free there; free some space or choose another place"
             )
 
@@ -172,8 +173,7 @@ def find_target(table: EmbeddingTable) -> ModelTarget | None:
     if shape != stored.shape:
         raise ShapeError(
             f"{table.name}: the embedding in its weights has shape {shape}, and its config.json "
-            f"calls for {stored.shape}; repair the model, or compress its table alone by naming "
-            "the tensor (--tensor)"
+            f"calls for {stored.shape}; repair the model, {ALONE}"
         )
     item = getattr(torch, table.source_dtype).itemsize
     return ModelTarget(

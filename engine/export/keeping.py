@@ -40,6 +40,7 @@ class KeptModel:
 
     Attributes:
         path: The file; it holds one folder, named as the file is.
+        file_bytes: Of the file.
         cost: What the model takes, and what it took before.
         notes: What the user should know, each a full sentence.
         loader: What loads the folder, once engine is imported: ``"SentenceTransformer"``,
@@ -47,6 +48,7 @@ class KeptModel:
     """
 
     path: Path
+    file_bytes: int
     cost: ModelCost
     notes: tuple[str, ...]
     loader: str
@@ -68,6 +70,7 @@ def find_kept_model(table: EmbeddingTable, run_id: str | None) -> KeptModel | No
         (path,) = folder.glob("*.zip")
         return KeptModel(
             path=path,
+            file_bytes=path.stat().st_size,
             cost=read_cost(figures),
             notes=tuple(figures["notes"]),
             loader=_read_loader(path),
@@ -103,7 +106,7 @@ def keep_model(
             "factorization instead"
         )
     folder = _place(table, run_id)
-    target.check_room(folder)
+    target.check_room(folder, copies=2)  # the folder, and the zip file of it
     smaller = target.shrink(plan, record, progress=progress)
     bits = [] if plan.coding is None else [f"{plan.coding.bits}bit"]
     name = file_name(table.name, f"k{plan.k}", *bits)

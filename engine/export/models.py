@@ -17,7 +17,7 @@ from engine.sources import find_model
 from engine.sources.files import FolderFiles, ModelFiles
 from engine.sources.models import COMPRESSED, checkpoint_files, quantization_method, read_json
 
-_ALONE = "or compress its table alone, by naming its tensor (--tensor, or load_table's tensor=)"
+ALONE = "or compress its table alone, by naming its tensor (--tensor, or load_table's tensor=)"
 _MOST_NAMED = 4  # weights in a note
 
 
@@ -70,7 +70,7 @@ class StoredModel:
         if missing:
             raise ModelError(
                 f"{self.files.name} lacks {_listed(missing)}; a smaller model made of it would "
-                f"hold random numbers there. Repair its files, {_ALONE}"
+                f"hold random numbers there. Repair its files, {ALONE}"
             )
         return model, (*notes, *_notes_on(report, self.files.name))
 
@@ -179,7 +179,7 @@ def load_weights(files: ModelFiles, model_class: Any) -> tuple[Any, Any]:  # noq
         except Exception as error:  # a model of others' can break in any way
             raise ModelError(
                 f"transformers cannot load {files.name}: {_reason(error)}; repair its files, "
-                f"{_ALONE}"
+                f"{ALONE}"
             ) from error
 
 
@@ -252,12 +252,12 @@ def _check_skeleton(files: ModelFiles, model_class: Any) -> tuple[int, int]:  # 
     except Exception as error:  # as above
         raise ModelError(
             f"{files.name}: the installed transformers cannot build a model from its config.json: "
-            f"{_reason(error)}; update transformers, {_ALONE}"
+            f"{_reason(error)}; update transformers, {ALONE}"
         ) from error
     try:
         rows, columns = check_replaceable(model).weight.shape
     except ModelError as error:
-        raise ModelError(f"{files.name}: {error}, {_ALONE}") from error
+        raise ModelError(f"{files.name}: {error}, {ALONE}") from error
     return int(rows), int(columns)
 
 

@@ -35,7 +35,7 @@ def offer_model(row: DeltaGenerator, view: View, table: EmbeddingTable) -> None:
     kept = find_kept_model(table, view.run_id)
     if kept is not None:
         row.download_button(
-            f"Compressed model, {short_bytes(kept.path.stat().st_size)}",
+            f"Compressed model, {short_bytes(kept.file_bytes)}",
             kept.path.read_bytes,
             kept.path.name,
             "application/zip",
