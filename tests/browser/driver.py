@@ -44,8 +44,12 @@ _QUIET = """() => {
   window.quietLooks = busy ? 0 : window.quietLooks + 1;
   return window.quietLooks >= 6;
 }"""
-_DRAWN = """chart => Boolean(
-  chart._fullData?.length && chart._fullLayout?._size && !chart._transitioning)"""
+# In one call, since a rerun may put another element in the place of this one at any moment.
+_SHOWN = """chart => {
+  chart.scrollIntoViewIfNeeded();
+  return Boolean(chart.isConnected
+    && chart._fullData?.length && chart._fullLayout?._size && !chart._transitioning);
+}"""
 _TRACES = """chart => (chart._fullData ?? []).map(trace => ({
   type: trace.type, name: trace.name, mode: trace.mode,
   x: Array.from(trace.x ?? []), y: Array.from(trace.y ?? []),
@@ -114,8 +118,7 @@ def find_chart(page: Page, *, position: int = 0) -> Locator:
     """The n-th plotly chart of the page, once plotly has laid it out."""
     chart = page.locator(".js-plotly-plot").nth(position)
     chart.wait_for(timeout=LOAD_MILLISECONDS)
-    chart.scroll_into_view_if_needed()
-    wait_until(page, lambda: bool(chart.evaluate(_DRAWN)), what="the chart is laid out")
+    wait_until(page, lambda: bool(chart.evaluate(_SHOWN)), what="the chart is laid out")
     return chart
 
 
