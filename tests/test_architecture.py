@@ -46,7 +46,7 @@ FLOORS = (
     },
     {"cells", "compression", "curves", "figures", "frontier", "grid", "sweep"},
     {"library", "recording", "records", "runs"},
-    {"export"},
+    {"evaluation", "export"},
     {"jobs"},
     {"cli"},
 )

@@ -1,0 +1,1 @@
+"""The paper's protocol on GLUE: fine-tune, compress, fine-tune again; measured at every step."""

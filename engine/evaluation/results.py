@@ -1,0 +1,76 @@
+"""What a check finds: one score a variant, each with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from engine.evaluation.scores import Interval
+
+Role = Literal["original", "compressed", "svd"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How one variant of a model did.
+
+    Attributes:
+        variant: Its name, as in ``"k = 5"``.
+        role: What it is: the model as it came, made smaller, or by the SVD of that size.
+        parameters: Numbers of its embedding.
+        stored_bytes: Bytes of its embedding; the original's in float32.
+        value: The figure, with its 95 % interval.
+        drop: The original's figure less this one, paired item by item.
+        seconds: Time to measure it.
+    """
+
+    variant: str
+    role: Role
+    parameters: int
+    stored_bytes: int
+    value: Interval
+    drop: Interval
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """One check of all variants.
+
+    Attributes:
+        check: Its name, as `subspace-atlas evaluate --task` takes it.
+        metric: What the figure is, with its unit ("Spearman × 100").
+        higher_is_better: False for a perplexity.
+        n: Items it was measured on.
+        scores: The original first.
+        notes: What the reader must know, each a full sentence: samples, splits, what was left out.
+        details: Further figures and small tables; JSON values only.
+        settings: What decided the result; JSON values only.
+    """
+
+    check: str
+    metric: str
+    higher_is_better: bool
+    n: int
+    scores: tuple[Score, ...]
+    notes: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> CheckResult:
+        """Undo `as_dict` after a trip through JSON.
+
+        Raises:
+            KeyError: If there are no scores.
+            TypeError: If a key is missing or unknown.
+        """
+        scores = tuple(
+            Score(**{**one, "value": Interval(**one["value"]), "drop": Interval(**one["drop"])})
+            for one in values["scores"]
+        )
+        return cls(**{**values, "scores": scores, "notes": tuple(values["notes"])})

@@ -1,0 +1,117 @@
+"""Metrics of the benchmark, in points of 100, and how far chance moves them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.evaluation.tasks import GlueTask
+
+Metric = Callable[[NDArray[Any], NDArray[Any]], float]
+RESAMPLES = 1000
+_LEVEL = 0.95
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "matthews": "Matthews correlation",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+}
+
+
+def metric(name: str) -> Metric:
+    """A metric by its name in `METRIC_NAMES`: true values and predictions in, points out.
+
+    Constant predictions have no correlation: they score 0.
+    """
+    from scipy import stats
+    from sklearn import metrics
+
+    known: dict[str, Callable[[Any, Any], Any]] = {
+        "accuracy": metrics.accuracy_score,
+        "f1": metrics.f1_score,
+        "matthews": metrics.matthews_corrcoef,
+        "pearson": lambda true, guess: stats.pearsonr(true, guess).statistic,
+        "spearman": lambda true, guess: stats.spearmanr(true, guess).statistic,
+    }
+    score = known[name]
+
+    def points(true: NDArray[Any], guess: NDArray[Any]) -> float:
+        if name in ("pearson", "spearman") and (np.ptp(true) == 0 or np.ptp(guess) == 0):
+            return 0.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of resamples that lack a class: they score 0
+            return 100 * float(score(true, guess))
+
+    return points
+
+
+def task_scores(
+    task: GlueTask, true: NDArray[Any], guess: NDArray[Any]
+) -> tuple[float, dict[str, float]]:
+    """The benchmark's score of a task, the mean of its metrics, and each of them.
+
+    Args:
+        task: Which.
+        true: Shape (n,), as `engine.evaluation.data.Split.labels`.
+        guess: Shape (n,): predicted classes, or numbers.
+    """
+    each = {name: metric(name)(true, guess) for name in task.metrics}
+    return fmean(each.values()), each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A figure and where 95 % of resamples put it.
+
+    Attributes:
+        value: Of all items.
+        low: The 2.5th percentile.
+        high: The 97.5th.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap(
+    statistic: Callable[[NDArray[np.int64]], Sequence[float]],
+    n: int,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> tuple[list[Interval], list[Interval]]:
+    """Percentile bootstrap of several figures over the same items.
+
+    Args:
+        statistic: Item numbers, shape (n,), repeats allowed → the figure of each variant.
+        n: Number of items.
+        seed: Of the resamples.
+        resamples: How many.
+
+    Returns:
+        The interval of each variant, and of the first variant's figure less each one's: the
+        paired drop, which chance in the choice of items moves less.
+
+    Source: Efron, Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
+    """
+    rng = np.random.default_rng(seed)
+    whole = np.asarray(statistic(np.arange(n)), dtype=np.float64)
+    drawn = np.array([statistic(rng.integers(n, size=n)) for _ in range(resamples)])
+    return _intervals(whole, drawn), _intervals(whole[:1] - whole, drawn[:, :1] - drawn)
+
+
+def _intervals(whole: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[Interval]:
+    low, high = np.quantile(drawn, ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2), axis=0)
+    return [
+        Interval(value=float(value), low=float(least), high=float(most))
+        for value, least, most in zip(whole, low, high, strict=True)
+    ]
