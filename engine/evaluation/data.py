@@ -17,6 +17,7 @@ from engine.evaluation.tasks import GlueTask
 DATA_VARIABLE = "SUBSPACE_ATLAS_DATA"
 HUB_DATASET = "nyu-mll/glue"
 SplitName = Literal["train", "dev"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,18 +44,26 @@ class Split:
         """Number of rows."""
         return len(self.first)
 
-    def sample(self, count: int, seed: int = 0) -> Split:
-        """So many rows drawn without replacement, in their order; itself if it has no more."""
-        if count >= len(self):
-            return self
-        rows = np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
+    def draw(self, count: int, seed: int = 0) -> NDArray[np.int64]:
+        """Numbers of so many rows, at most all, drawn without replacement; rising."""
+        rng = np.random.default_rng(seed)
+        return np.sort(rng.choice(len(self), min(count, len(self)), replace=False))
+
+    def take(self, rows: NDArray[np.int64]) -> Split:
+        """Some of its rows."""
         return replace(
             self,
             first=tuple(self.first[row] for row in rows),
             second=tuple(self.second[row] for row in rows) if self.second else (),
             labels=self.labels[rows],
-            note=f"{count:,} of {len(self):,} rows" + (f"; {self.note}" if self.note else ""),
         )
+
+    def sample(self, count: int, seed: int = 0) -> Split:
+        """So many rows as `draw` draws them, which its note then says; itself if it has no more."""
+        if count >= len(self):
+            return self
+        note = f"{count:,} of {len(self):,} rows" + (f"; {self.note}" if self.note else "")
+        return replace(self.take(self.draw(count, seed)), note=note)
 
 
 def data_folder(given: str | Path | None = None) -> Path | None:
@@ -77,7 +86,7 @@ def load_split(task: GlueTask, name: SplitName, *, data: str | Path | None = Non
         SourceError: If the file is missing or damaged, or the hub cannot be reached.
         MissingDependencyError: If ``datasets`` is needed and not installed.
     """
-    if name not in get_args(SplitName):
+    if name not in SPLITS:
         raise ParameterError(f"a split is train or dev, got {name!r}")
     folder = data_folder(data)
     split = _read_hub(task, name) if folder is None else _read_tsv(task, name, folder)

@@ -69,8 +69,11 @@ class CheckResult:
             KeyError: If there are no scores.
             TypeError: If a key is missing or unknown.
         """
-        scores = tuple(
-            Score(**{**one, "value": Interval(**one["value"]), "drop": Interval(**one["drop"])})
-            for one in values["scores"]
-        )
-        return cls(**{**values, "scores": scores, "notes": tuple(values["notes"])})
+        scores: list[Score] = []
+        for one in values["scores"]:
+            score: dict[str, Any] = {**one}
+            score["value"], score["drop"] = Interval(**one["value"]), Interval(**one["drop"])
+            scores.append(Score(**score))
+        whole: dict[str, Any] = {**values}
+        whole["scores"], whole["notes"] = tuple(scores), tuple(values["notes"])
+        return cls(**whole)

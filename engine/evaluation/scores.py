@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,21 +35,21 @@ def metric(name: str) -> Metric:
     from scipy import stats
     from sklearn import metrics
 
-    known: dict[str, Callable[[Any, Any], Any]] = {
+    known: dict[str, Any] = {
         "accuracy": metrics.accuracy_score,
         "f1": metrics.f1_score,
         "matthews": metrics.matthews_corrcoef,
-        "pearson": lambda true, guess: stats.pearsonr(true, guess).statistic,
-        "spearman": lambda true, guess: stats.spearmanr(true, guess).statistic,
+        "pearson": stats.pearsonr,
+        "spearman": stats.spearmanr,
     }
     score = known[name]
 
     def points(true: NDArray[Any], guess: NDArray[Any]) -> float:
-        if name in ("pearson", "spearman") and (np.ptp(true) == 0 or np.ptp(guess) == 0):
-            return 0.0
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of resamples that lack a class: they score 0
-            return 100 * float(score(true, guess))
+            warnings.simplefilter("ignore")  # of what lacks a class or does not vary: it scores 0
+            found: Any = score(true, guess)
+        value = float(getattr(found, "statistic", found))
+        return 0.0 if math.isnan(value) else 100 * value
 
     return points
 

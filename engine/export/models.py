@@ -150,12 +150,13 @@ def find_class(files: ModelFiles, config: dict[str, Any]) -> tuple[Any, tuple[st
     return transformers.AutoModel, (note,)
 
 
-def load_weights(files: ModelFiles, model_class: Any) -> tuple[Any, Any]:  # noqa: ANN401
+def load_weights(files: ModelFiles, model_class: Any, **options: Any) -> tuple[Any, Any]:  # noqa: ANN401
     """Load a model of transformers from files on the disk.
 
     Args:
         files: The model.
         model_class: From `find_class`.
+        **options: For ``from_pretrained``; the dtype is the stored one unless they say otherwise.
 
     Returns:
         The model, and what transformers says of missing and unexpected weights.
@@ -168,11 +169,11 @@ def load_weights(files: ModelFiles, model_class: Any) -> tuple[Any, Any]:  # noq
         try:
             return model_class.from_pretrained(
                 files.folder,
-                dtype="auto",
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                **{"dtype": "auto", **options},
             )
         except EngineError:
             raise

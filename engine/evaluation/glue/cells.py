@@ -111,8 +111,9 @@ def read_cell(path: Path) -> GlueCell:
     """
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        lists = {name: tuple(values[name]) for name in ("draws", "notes")}
-        return GlueCell(**{**values, **lists, "key": CellKey(**values["key"])})
+        values |= {name: tuple(values[name]) for name in ("draws", "notes")}
+        values["key"] = CellKey(**values["key"])
+        return GlueCell(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(
             f"{path} is damaged ({error}); delete it, and the same command measures it again"

@@ -1,0 +1,192 @@
+"""What a run of the protocol is given: what decides its figures, and which cells it measures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import EngineError, FormatError, ParameterError
+from engine.evaluation.glue.cells import CellKey, Stage
+from engine.evaluation.glue.plans import GluePlan
+from engine.evaluation.tasks import GLUE_TASKS, glue_task
+from engine.folders import write_file
+from engine.provenance import installed_versions
+
+RUN_FILE = "run.json"
+DEFAULT_PLANS = ("svd", "svd-weighted", "k2", "k5", "k5-weighted", "k5-optimal-weighted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlueSettings:
+    """What decides the figures; the same in all cells of a folder.
+
+    Attributes:
+        model: As `engine.load_table` takes it.
+        epochs: Of fine-tuning before the embedding is made smaller.
+        further_epochs: After that, which the whole network gets as well; 0 leaves them out.
+        learning_rate: The highest; it warms up over 6 % of the steps and falls to zero.
+        batch_rows: Rows a step.
+        longest: Tokens of a text or pair; what is longer is cut.
+        train_rows: Most training rows, drawn with a fixed seed; 0 for all.
+        measured_rows: Training rows that the training-set score is measured on.
+        distillation: Share of the further epochs' loss that compares with the whole tuned network
+            instead of the labels, 0 to 1.
+        weight_power: Of the token weights, as in `engine.token_weights`.
+        weight_floor: Likewise, per million tokens of the task's training text.
+        device: ``"cpu"``, ``"cuda"`` (with mixed precision), or ``"auto"``.
+
+    Raises:
+        ParameterError: If a value is out of its range.
+    """
+
+    model: str
+    epochs: int = 3
+    further_epochs: int = 2
+    learning_rate: float = 5e-5
+    batch_rows: int = 32
+    longest: int = 128
+    train_rows: int = 0
+    measured_rows: int = 2000
+    distillation: float = 0.0
+    weight_power: float = 0.75
+    weight_floor: float = 64.0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        least = {
+            "epochs": 1, "further_epochs": 0, "batch_rows": 1, "longest": 8, "train_rows": 0,
+            "measured_rows": 1,
+        }  # fmt: skip
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ParameterError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < 1:
+            raise ParameterError(
+                f"the learning rate must be between 0 and 1, got {self.learning_rate:g}"
+            )
+        if not 0 <= self.distillation <= 1:
+            raise ParameterError(f"distillation is a share, 0 to 1, got {self.distillation:g}")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ParameterError(f"device must be auto, cpu or cuda, got {self.device!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlueGrid:
+    """Which cells to measure; a folder may grow by more.
+
+    Attributes:
+        tasks: Names of GLUE tasks.
+        plans: Names, as `GluePlan.parse` takes them.
+        rates: Shares of the embedding's parameters to remove.
+        seeds: Of training and fits.
+
+    Raises:
+        ParameterError: If a name is unknown, a rate impossible, or a list empty or repetitive.
+    """
+
+    tasks: Sequence[str] = tuple(GLUE_TASKS)
+    plans: Sequence[str] = DEFAULT_PLANS
+    rates: Sequence[float] = (0.2, 0.4, 0.6, 0.8)
+    seeds: Sequence[int] = (0,)
+
+    def __post_init__(self) -> None:
+        """Check every name and number."""
+        for name in ("tasks", "plans", "rates", "seeds"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ParameterError(f"{name} must name each of at least one once, got {values}")
+        for task in self.tasks:
+            glue_task(task)
+        for plan in self.plans:
+            GluePlan.parse(plan)
+        for rate in self.rates:
+            if not 0 < rate < 1:
+                raise ParameterError(f"a rate lies between 0 and 1, got {rate:g}")
+        for seed in self.seeds:
+            if seed < 0:
+                raise ParameterError(f"a seed is at least 0, got {seed}")
+
+    def cells(self, *, retrain: bool) -> Iterator[list[CellKey]]:
+        """The cells of one task and seed at a time, in the order they are measured.
+
+        Whatever needs no further training comes first for all tasks: it costs little, and there
+        the plans differ most. The first cell of each list is the whole network.
+        """
+        halves: tuple[tuple[Stage, Stage], ...] = (
+            ("tuned", "compressed"),
+            ("continued", "retrained"),
+        )
+        for seed in self.seeds:
+            for whole, smaller in halves:
+                if whole == "continued" and not retrain:
+                    continue
+                for task in self.tasks:
+                    yield [
+                        CellKey(task=task, seed=seed, stage=whole),
+                        *(
+                            CellKey(task=task, seed=seed, stage=smaller, plan=plan, rate=rate)
+                            for rate in self.rates
+                            for plan in self.plans
+                        ),
+                    ]
+
+
+def open_run(folder: Path, settings: GlueSettings) -> None:
+    """Begin a run in a folder, or go on with the one that is there.
+
+    Raises:
+        ParameterError: If the cells there were measured with other settings, or the folder holds
+            something else.
+        FormatError: If what the folder says of itself is damaged.
+        EngineError: If the disk refuses.
+    """
+    path = folder / RUN_FILE
+    values = asdict(settings)
+    try:
+        if path.is_file():
+            _check_same(read_run(folder)["settings"], values, folder)
+            return
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ParameterError(
+                f"{folder} is not empty and holds no run of this protocol; name another folder"
+            )
+        content = {"settings": values, "versions": installed_versions()}
+        text = json.dumps(content, indent=1) + "\n"
+        write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise EngineError(
+            f"could not write to {folder}: {error.strerror}; free some space or name a folder you "
+            "may write to"
+        ) from error
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What a run's folder says of itself.
+
+    Raises:
+        FormatError: If that is missing or damaged.
+    """
+    path = folder / RUN_FILE
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        GlueSettings(**values["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{path} is no run of the GLUE protocol: {error}") from error
+    return values
+
+
+def _check_same(there: dict[str, Any], given: dict[str, Any], folder: Path) -> None:
+    other = [
+        f"{name} {there.get(name)} instead of {value}"
+        for name, value in given.items()
+        if there.get(name) != value
+    ]
+    if other:
+        raise ParameterError(
+            f"the cells in {folder} were measured with {', '.join(other)}; give the same settings "
+            "to go on, or name another folder"
+        )
