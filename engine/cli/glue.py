@@ -36,7 +36,12 @@ if TYPE_CHECKING:
 @click.option(
     "--further-epochs",
     type=int,
-    help="After the embedding was made smaller; 2 when left out, 0 for none.",
+    help="After the embedding was made smaller; 2 when left out.",
+)
+@click.option(
+    "--no-further-training",
+    is_flag=True,
+    help="Measure only what needs no further epochs, for now.",
 )
 @click.option("--learning-rate", type=float, help="5e-5 when left out.")
 @click.option("--batch", "batch_rows", type=int, help="Rows a step; 32 when left out.")
@@ -50,8 +55,8 @@ if TYPE_CHECKING:
     type=float,
     help="Share of the further epochs' loss that compares with the whole network, 0 to 1.",
 )
-@click.option("--weight-power", type=float, help="Of the token weights; 0.75 when left out.")
-@click.option("--weight-floor", type=float, help="Of the token weights; 64 when left out.")
+@click.option("--weight-power", type=float, help="Of the token weights; 1 when left out.")
+@click.option("--weight-floor", type=float, help="Of the token weights; 16 when left out.")
 @click.option(
     "--data",
     type=click.Path(path_type=str),
@@ -67,6 +72,7 @@ def glue(  # noqa: PLR0913 - one parameter an option
     plans: str | None,
     rates: str | None,
     seeds: str | None,
+    no_further_training: bool,
     data: str | None,
     as_json: bool,
     **settings: Any,  # noqa: ANN401 - each checked by GlueSettings
@@ -84,7 +90,8 @@ def glue(  # noqa: PLR0913 - one parameter an option
         "rates": None if rates is None else parse_list("--rates", rates, float),
         "seeds": None if seeds is None else parse_list("--seeds", seeds, int),
     }
-    grid = GlueGrid(**{name: tuple(values) for name, values in given(lists).items()})
+    chosen: dict[str, Any] = {name: tuple(values) for name, values in given(lists).items()}
+    grid = GlueGrid(**chosen, retrain=not no_further_training)
     run = GlueSettings(model=model, **given(settings))
     with progress_bars() as progress:
         cells = run_glue(output, run, grid, data=data, progress=progress)

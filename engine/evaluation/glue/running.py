@@ -54,10 +54,7 @@ def run_glue(
             f"{settings.model} is a table and no model that transformers knows; GLUE needs a model"
         )
     open_run(folder, settings)
-    todo = [
-        [key for key in keys if not has_cell(folder, key)]
-        for keys in grid.cells(retrain=settings.further_epochs > 0)
-    ]
+    todo = [[key for key in keys if not has_cell(folder, key)] for keys in grid.cells()]
     clock = _Clock(folder, [key for keys in todo for key in keys], progress)
     for keys in filter(None, todo):
         bench = Bench.open(folder, settings, stored, keys[0], data, progress)

@@ -26,7 +26,7 @@ class GlueSettings:
     Attributes:
         model: As `engine.load_table` takes it.
         epochs: Of fine-tuning before the embedding is made smaller.
-        further_epochs: After that, which the whole network gets as well; 0 leaves them out.
+        further_epochs: After that, which the whole network gets as well.
         learning_rate: The highest; it warms up over 6 % of the steps and falls to zero.
         batch_rows: Rows a step.
         longest: Tokens of a text or pair; what is longer is cut.
@@ -51,14 +51,14 @@ class GlueSettings:
     train_rows: int = 0
     measured_rows: int = 2000
     distillation: float = 0.0
-    weight_power: float = 0.75
-    weight_floor: float = 64.0
+    weight_power: float = 1.0
+    weight_floor: float = 16.0
     device: str = "auto"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         least = {
-            "epochs": 1, "further_epochs": 0, "batch_rows": 1, "longest": 8, "train_rows": 0,
+            "epochs": 1, "further_epochs": 1, "batch_rows": 1, "longest": 8, "train_rows": 0,
             "measured_rows": 1,
         }  # fmt: skip
         for name, low in least.items():
@@ -83,6 +83,7 @@ class GlueGrid:
         plans: Names, as `GluePlan.parse` takes them.
         rates: Shares of the embedding's parameters to remove.
         seeds: Of training and fits.
+        retrain: Whether networks are trained further and measured again.
 
     Raises:
         ParameterError: If a name is unknown, a rate impossible, or a list empty or repetitive.
@@ -92,6 +93,7 @@ class GlueGrid:
     plans: Sequence[str] = DEFAULT_PLANS
     rates: Sequence[float] = (0.2, 0.4, 0.6, 0.8)
     seeds: Sequence[int] = (0,)
+    retrain: bool = True
 
     def __post_init__(self) -> None:
         """Check every name and number."""
@@ -110,7 +112,7 @@ class GlueGrid:
             if seed < 0:
                 raise ParameterError(f"a seed is at least 0, got {seed}")
 
-    def cells(self, *, retrain: bool) -> Iterator[list[CellKey]]:
+    def cells(self) -> Iterator[list[CellKey]]:
         """The cells of one task and seed at a time, in the order they are measured.
 
         Whatever needs no further training comes first for all tasks: it costs little, and there
@@ -122,7 +124,7 @@ class GlueGrid:
         )
         for seed in self.seeds:
             for whole, smaller in halves:
-                if whole == "continued" and not retrain:
+                if whole == "continued" and not self.retrain:
                     continue
                 for task in self.tasks:
                     yield [
