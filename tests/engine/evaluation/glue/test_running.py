@@ -1,0 +1,274 @@
+"""The protocol: what it measures, that it goes on after kills, that a broken layer shows."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engine import Cancelled, factorize
+from engine.errors import FormatError, ModelError, ParameterError, SourceError
+from engine.evaluation.glue.cells import CellKey, GlueCell, read_cell, read_cells
+from engine.evaluation.glue.measuring import Bench
+from engine.evaluation.glue.plans import GluePlan
+from engine.evaluation.glue.running import run_glue
+from engine.evaluation.glue.settings import GlueGrid, GlueSettings
+from engine.evaluation.glue.training import load_tuned
+from engine.evaluation.scores import task_scores
+from engine.export.models import open_model
+from engine.network.replacement import replace_embedding
+from engine.progress import Progress, ignore_progress
+
+pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
+
+GRID = GlueGrid(tasks=("cola", "stsb"), plans=("svd", "k2-optimal-weighted"), rates=(0.4,))
+LARGER = replace(GRID, rates=(0.2, 0.4, 0.6))
+
+
+def settings_of(bert: Path, **changes: float | str) -> GlueSettings:
+    given: dict[str, Any] = {
+        "model": str(bert), "epochs": 6, "further_epochs": 1, "learning_rate": 2e-2,
+        "batch_rows": 8, "longest": 12, "measured_rows": 32, "device": "cpu",
+    }  # fmt: skip
+    return GlueSettings(**{**given, **changes})
+
+
+@pytest.fixture(scope="module")
+def measured(
+    bert: Path, glue_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[GlueCell]]:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return folder, run_glue(folder, settings_of(bert), GRID, data=glue_data)
+
+
+def by_key(cells: list[GlueCell]) -> dict[CellKey, GlueCell]:
+    return {cell.key: cell for cell in cells}
+
+
+def test_every_cell_of_the_grid_is_measured_once(measured: tuple[Path, list[GlueCell]]) -> None:
+    _, cells = measured
+    asked = [key for keys in GRID.cells() for key in keys]
+    assert sorted(by_key(cells), key=str) == sorted(asked, key=str)
+    assert len(asked) == len(cells) == 12
+
+
+def test_networks_learn_what_words_give_away(measured: tuple[Path, list[GlueCell]]) -> None:
+    cells = by_key(measured[1])
+    for task in GRID.tasks:
+        assert cells[CellKey(task=task, seed=0, stage="tuned")].score > 60  # chance scores 0
+
+
+def test_sizes_and_errors_are_those_of_the_embedding(
+    measured: tuple[Path, list[GlueCell]],
+) -> None:
+    for cell in measured[1]:
+        whole = cell.key.plan == ""
+        assert cell.k == {"": 0, "svd": 1}.get(cell.key.plan, 2)
+        assert cell.parameters == 48 * 16 if whole else cell.parameters <= 0.6 * 48 * 16
+        assert (cell.relative_error == 0) == whole
+        assert cell.stored_bytes >= 4 * cell.parameters
+
+
+def test_draws_are_paired_and_centre_on_the_score(measured: tuple[Path, list[GlueCell]]) -> None:
+    for cell in measured[1]:
+        assert min(cell.draws) <= cell.score <= max(cell.draws)
+    twins = [cell for cell in measured[1] if cell.key.task == "cola" and cell.score == 100]
+    assert all(set(cell.draws) == {100.0} for cell in twins)
+
+
+def test_notes_say_that_the_splits_are_not_official(
+    measured: tuple[Path, list[GlueCell]],
+) -> None:
+    cell = by_key(measured[1])[CellKey(task="cola", seed=0, stage="tuned")]
+    assert cell.notes == (
+        "train: not the official split: 32 rows, that has 8,551",
+        "dev: not the official split: 24 rows, that has 1,043",
+    )
+
+
+def test_the_same_call_measures_nothing_again(
+    measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path
+) -> None:
+    folder, cells = measured
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")}
+    assert run_glue(folder, settings_of(bert), GRID, data=glue_data) == cells
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.json")} == before
+
+
+def test_a_folder_grows_and_a_lost_cell_comes_back_the_same(
+    measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path
+) -> None:
+    folder, cells = measured
+    lost = CellKey(task="stsb", seed=0, stage="retrained", plan="svd", rate=0.4)
+    (folder / "cells" / lost.file_name).unlink()
+    again = by_key(run_glue(folder, settings_of(bert), GRID, data=glue_data))[lost]
+    assert replace(again, seconds=0) == replace(by_key(cells)[lost], seconds=0)
+
+
+def test_cells_of_other_settings_are_not_mixed(
+    measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path
+) -> None:
+    with pytest.raises(ParameterError, match=r"epochs 6 instead of 3.*name another folder"):
+        run_glue(measured[0], settings_of(bert, epochs=3), GRID, data=glue_data)
+
+
+def test_a_folder_of_other_things_is_left_alone(
+    tmp_path: Path, bert: Path, glue_data: Path
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ParameterError, match="not empty and holds no run"):
+        run_glue(tmp_path, settings_of(bert), GRID, data=glue_data)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_missing_data_is_told_before_anything_is_trained(tmp_path: Path, bert: Path) -> None:
+    with pytest.raises(SourceError, match=r"there is no .*cola/train\.tsv"):
+        run_glue(tmp_path / "run", settings_of(bert), GRID, data=tmp_path)
+    assert not list((tmp_path / "run").glob("networks/*"))
+
+
+def test_a_table_is_no_model(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.eye(6, dtype=np.float32))
+    with pytest.raises(ModelError, match="GLUE needs a model"):
+        run_glue(tmp_path / "run", settings_of(tmp_path / "rows.npy"), GRID)
+
+
+def test_a_cancel_ends_training_and_leaves_whole_cells(
+    tmp_path: Path, bert: Path, glue_data: Path
+) -> None:
+    steps = 0
+
+    def stop(progress: Progress) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 60:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled, match="enough"):
+        run_glue(tmp_path / "run", settings_of(bert), GRID, data=glue_data, progress=stop)
+    assert len(list(read_cells(tmp_path / "run"))) >= 1
+
+
+@pytest.mark.slow
+def test_ten_kills_lose_at_most_the_cell_in_flight(
+    tmp_path: Path, bert: Path, glue_data: Path
+) -> None:
+    folder = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "tests.engine.evaluation.glue.killed_run",
+        str(folder), str(bert), str(glue_data), str(random.Random(5).randrange(1 << 30)),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    assert done.returncode == 0, done.stderr
+    kept: list[int] = json.loads(done.stdout)
+    assert len(kept) == 10, "ten were killed"
+    assert kept == sorted(kept), "no measured cell was lost"
+    assert kept[-1] > 3, "some were measured between kills"
+    before = {path.name: path.read_bytes() for path in (folder / "cells").iterdir()}
+    assert len(run_glue(folder, settings_of(bert), LARGER, data=glue_data)) == 28
+    after = {path.name: path.read_bytes() for path in (folder / "cells").iterdir()}
+    assert before.items() <= after.items(), "what was measured stayed as it was"
+
+
+def bench_of(
+    folder: Path, bert: Path, data: Path, task: str = "cola", **changes: float | str
+) -> Bench:
+    stored = open_model(bert)
+    assert stored is not None
+    key = CellKey(task=task, seed=0, stage="tuned")
+    return Bench.open(folder, settings_of(bert, **changes), stored, key, data, ignore_progress)
+
+
+def test_predictions_keep_the_order_of_the_rows(
+    measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path
+) -> None:
+    bench = bench_of(measured[0], bert, glue_data)
+    network = load_tuned(measured[0] / "networks" / "cola_seed0")
+    answers = bench.trainee.predict(network, bench.dev, name="")
+    for row, alone in zip(bench.dev.rows, answers, strict=True):
+        ids = torch.tensor([row["input_ids"]])
+        with torch.inference_mode():
+            logits = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+        # the kernels of a padded batch and of one row round differently
+        assert torch.allclose(torch.from_numpy(alone), logits, atol=1e-5)
+
+
+def test_a_layer_with_shuffled_rows_loses_points(
+    measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path
+) -> None:
+    bench = bench_of(measured[0], bert, glue_data)
+    network = load_tuned(measured[0] / "networks" / "cola_seed0")
+    matrix = network.get_input_embeddings().weight.detach().clone()
+    whole = bench.trainee.predict(network, bench.dev, name="").argmax(axis=1)
+    rows = torch.randperm(len(matrix), generator=torch.Generator().manual_seed(0))
+    replace_embedding(network, factorize(matrix[rows], method="svd", j=16))
+    guess = bench.trainee.predict(network, bench.dev, name="").argmax(axis=1)
+    labels = bench.dev.split.labels
+    drop = task_scores(bench.task, labels, whole)[0] - task_scores(bench.task, labels, guess)[0]
+    assert drop > 20
+
+
+def test_counts_are_of_the_training_text(bert: Path, glue_data: Path, tmp_path: Path) -> None:
+    bench = bench_of(tmp_path, bert, glue_data)
+    counts = bench.train.counts(48)
+    assert counts.sum().item() == pytest.approx(1e6)
+    ids = [token for row in bench.train.rows for token in row["input_ids"]]
+    assert counts[7].item() == pytest.approx(1e6 * ids.count(7) / len(ids))
+
+
+def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cells" / "rte_seed0_tuned.json"
+    path.parent.mkdir()
+    path.write_text('{"key": 1')
+    with pytest.raises(FormatError, match=r"rte_seed0_tuned\.json is damaged.*delete it"):
+        read_cell(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["svd", "svd-weighted", "k2", "k5-optimal", "k12-weighted", "k5-optimal-weighted"]
+)
+def test_plans_read_their_own_names(name: str) -> None:
+    assert GluePlan.parse(name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "k1", "k0", "svd-optimal", "k5-weighted-optimal", "messi"])
+def test_other_names_are_no_plans(name: str) -> None:
+    with pytest.raises(ParameterError, match="a plan is svd or k and a number"):
+        GluePlan.parse(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"learning_rate": 2.0}, "learning rate must be between 0 and 1, got 2"),
+        ({"distillation": 1.5}, "distillation is a share, 0 to 1, got 1.5"),
+        ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ParameterError, match=reason):
+        GlueSettings(model="x", **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"tasks": ("rte", "rte")}, "tasks must name each"),
+        ({"tasks": ("ax",)}, "GLUE has the tasks cola, .*got 'ax'"),
+        ({"plans": ()}, "plans must name each"),
+        ({"rates": (1.0,)}, "a rate lies between 0 and 1, got 1"),
+        ({"seeds": (-1,)}, "a seed is at least 0, got -1"),
+    ],
+)
+def test_grids_out_of_range_are_refused(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ParameterError, match=reason):
+        GlueGrid(**changes)
