@@ -66,7 +66,7 @@ def draw_task(summary: GlueSummary, task: str, path: Path) -> None:
         raise MissingDependencyError(
             "figures are drawn with matplotlib: pip install 'subspace-atlas[glue]'"
         ) from None
-    stages = [stage for stage in WHOLE_STAGES if summary.rates(task, stage)]
+    stages: list[Stage] = [stage for stage in WHOLE_STAGES if summary.rates(task, stage)]
     plans = [plan for plan in summary.plans if any(summary.curve(task, s, plan) for s in stages)]
     families = _families(plans)
     with style.context(["default", _STYLE]):
