@@ -72,9 +72,9 @@ def draw_task(summary: GlueSummary, task: str, path: Path) -> None:
     with style.context(["default", _STYLE]):
         size = (_PANEL[0] * len(stages) + _LEGEND, _PANEL[1] * len(families) + 0.45)
         figure = Figure(figsize=size, layout="constrained")
-        figure.suptitle(_title(summary, task), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        figure.suptitle(_title(summary, task), x=0.012, ha="left", fontsize=12, fontweight="bold")
         panels = figure.subplots(
-            len(families), len(stages), sharex=True, sharey="col", squeeze=False
+            len(families), len(stages), sharex="col", sharey="col", squeeze=False
         )
         for row, family in enumerate(families):
             shown = [plan for plan in plans if _is_shown(plan, family)]

@@ -26,13 +26,12 @@ TABLE_FILE = "glue.csv"
 _INTRODUCTION = (
     "A *drop* is the whole network's score minus that of the network with the smaller embedding, "
     "in points of 100, paired by seed; both had the same training, as in the paper. Below 0 the "
-    "smaller one is better. In brackets: the interval that holds 95 % of the resamples of the dev "
-    "rows, the same rows drawn for both networks. It does not hold what other seeds of training "
-    "would change: that is behind ±, the standard deviation over seeds. A difference is called "
-    "*outside noise* where its interval leaves out 0 and every seed agrees on the sign; **bold** is "
-    "what drops less than the SVD at that rate, outside noise. The *best k* (or *plan*) *by "
-    "training set* is the paper's ensemble: chosen for each task and seed by the score on training "
-    "rows."
+    "smaller one is better. In brackets: where 95 % of resamples of the dev rows put it, the same "
+    "rows drawn for both networks. What other seeds of training change is behind ±, the standard "
+    "deviation over seeds. A difference is *outside noise* where its interval leaves out 0 and "
+    "every seed agrees on the sign; **bold** is what drops less than the SVD, outside noise. The "
+    "*best k* (or *plan*) *by training set* is the paper's ensemble: chosen for each task and seed "
+    "by the score on training rows."
 )
 
 
