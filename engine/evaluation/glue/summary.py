@@ -87,7 +87,7 @@ class GlueSummary:
     Attributes:
         model: Name of the model.
         settings: Of the run, as its runner wrote them; JSON values only.
-        cells: Every measured cell, without its draws.
+        cells: Every measured cell, without its draws, figures rounded.
         points: Task by task in the order of the benchmark, the average last; each by stage, plan
             and rising rate.
         averaged: Stage → the tasks that its average is over: those at which every averaged plan
