@@ -38,9 +38,8 @@ from engine.clustering.seeding import direction_kmeans, random_partition
 from engine.clustering.statistics import ScatterStatistics
 from engine.clustering.subspaces import principal_subspaces
 from engine.clustering.weighted_rows import WeightedRows
-from engine.provenance import installed_versions
+from engine.provenance import cpu_model, installed_versions
 from tests.benchmarks.em_textbook import textbook_steps
-from tests.benchmarks.machine import cpu_model
 from tests.benchmarks.mpnet import fetch_mpnet
 
 K, RATE = 5, 0.4  # the paper's own

@@ -13,6 +13,7 @@ from engine.folders import write_file
 
 Stage = Literal["tuned", "continued", "compressed", "retrained"]
 CELLS_FOLDER = "cells"
+RUN_FILE = "run.json"
 DRAWS = 250
 """Bootstrap draws kept of each score: enough for a 95 % interval to a tenth of its width."""
 

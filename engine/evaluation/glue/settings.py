@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import EngineError, FormatError, ParameterError
-from engine.evaluation.glue.cells import CellKey, Stage
+from engine.evaluation.glue.cells import RUN_FILE, CellKey, Stage
 from engine.evaluation.glue.plans import GluePlan
 from engine.evaluation.tasks import GLUE_TASKS, glue_task
 from engine.folders import write_file
-from engine.provenance import installed_versions
+from engine.provenance import describe_machine
 
-RUN_FILE = "run.json"
 DEFAULT_PLANS = ("svd", "svd-weighted", "k2", "k5", "k5-weighted", "k5-optimal-weighted")
 
 
@@ -156,7 +155,7 @@ def open_run(folder: Path, settings: GlueSettings) -> None:
             raise ParameterError(
                 f"{folder} is not empty and holds no run of this protocol; name another folder"
             )
-        content = {"settings": values, "versions": installed_versions()}
+        content = {"settings": values, "machine": describe_machine()}
         text = json.dumps(content, indent=1) + "\n"
         write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:
