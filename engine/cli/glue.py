@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from engine.cli.screen import print_json, progress_bars
 
 if TYPE_CHECKING:
     from engine.evaluation.glue.cells import GlueCell
+    from engine.progress import Progress
 
 
 @click.command()
@@ -81,7 +83,7 @@ def glue(  # noqa: PLR0913 - one parameter an option
 
     Every measured cell is a JSON file in OUTPUT; the same command goes on after it was stopped.
     """
-    from engine.evaluation.glue.running import run_glue
+    from engine.evaluation.glue.running import CELLS_PHASE, run_glue
     from engine.evaluation.glue.settings import GlueGrid, GlueSettings
 
     lists = {
@@ -93,8 +95,14 @@ def glue(  # noqa: PLR0913 - one parameter an option
     chosen: dict[str, Any] = {name: tuple(values) for name, values in given(lists).items()}
     grid = GlueGrid(**chosen, retrain=not no_further_training)
     run = GlueSettings(model=model, **given(settings))
-    with progress_bars() as progress:
-        cells = run_glue(output, run, grid, data=data, progress=progress)
+    with progress_bars() as bars:
+
+        def show(step: Progress) -> None:
+            bars(step)
+            if step.phase == CELLS_PHASE and not sys.stderr.isatty():  # into a log, once a cell
+                click.echo(f"{step.done:,} of {step.total:,} cells {step.detail}", err=True)
+
+        cells = run_glue(output, run, grid, data=data, progress=show)
     if as_json:
         print_json({"run": str(output), "cells": [_plain(cell) for cell in cells]})
         return

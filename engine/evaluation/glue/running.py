@@ -19,6 +19,8 @@ from engine.evaluation.tasks import glue_task
 from engine.export.models import open_model
 from engine.progress import Progress, ProgressCallback, ignore_progress
 
+CELLS_PHASE = "GLUE cells"
+
 
 def run_glue(
     folder: str | Path,
@@ -98,7 +100,7 @@ class _Clock:
             about = "about" if len(known) == len(left) else "over"
             detail = f"{about} {max(1, round(sum(known) / 60)):,} min left"
         done = self._total - len(self._todo)
-        self._progress(Progress(phase="GLUE cells", done=done, total=self._total, detail=detail))
+        self._progress(Progress(phase=CELLS_PHASE, done=done, total=self._total, detail=detail))
 
     def _remember(self, cell: GlueCell) -> None:
         self._seconds.setdefault((cell.key.task, cell.key.stage), []).append(cell.seconds)
