@@ -13,13 +13,14 @@ from engine.errors import ParameterError
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.checks.check import Check, Items, Outcome
 from engine.evaluation.encoding import Report
-from engine.evaluation.folders import open_compressed
+from engine.evaluation.folders import CompressedFolder, open_compressed
 from engine.evaluation.results import CheckResult, Score
 from engine.evaluation.scores import RESAMPLES, bootstrap
 from engine.evaluation.subject import CheckOptions, Subject
 from engine.evaluation.variants import Variant, fit_variants, original
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.sources import load_table
+from engine.table import EmbeddingTable
 
 DEFAULT_CHECKS = ("valence", "fidelity")
 
@@ -54,7 +55,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | Path,
+    model: str | Path | EmbeddingTable,
     tasks: str | Sequence[str] = DEFAULT_CHECKS,
     *,
     config: CompressionConfig | None = None,
@@ -66,7 +67,8 @@ def evaluate(
 
     Args:
         model: ``"org/name"``, ``"bundled:minilm"``, a model folder, a file of vectors; or a folder
-            that `engine.compress_model` wrote, which is compared with the model it was made from.
+            that `engine.compress_model` wrote, which is compared with the model it was made from;
+            or a table, of which only the rows are checked.
         tasks: Names in `engine.evaluation.checks.CHECKS`.
         config: The plan; or give its fields one by one (``rate=0.4, k=5``). With neither, and no
             compressed folder, only the original is measured.
@@ -88,24 +90,43 @@ def evaluate(
     began = time.perf_counter()
     config, options = _settings(config, options, plan)
     checks = find_checks((tasks,) if isinstance(tasks, str) else tasks)
-    compressed = open_compressed(model)
-    if compressed is None:
-        subject = Subject(load_table(model), options)
-        check_available(checks, subject)
-        table = subject.table
-        if config is None:
-            variants = (original(table),)
-        else:
-            variants = fit_variants(table, config, progress=progress)
-    elif config is not None:
+    subject, compressed = open_subject(model, options)
+    if compressed is not None and config is not None:
         raise ParameterError(
             f"{model} is compressed already; leave the plan out, or give the model it was made from"
         )
-    else:
-        subject = Subject(compressed.table, options)
-        check_available(checks, subject)
+    check_available(checks, subject)
+    if compressed is not None:
         variants = compressed.variants(progress)
+    elif config is not None:
+        variants = fit_variants(subject.table, config, progress=progress)
+    else:
+        variants = (original(subject.table),)
     return run_checks(checks, subject, variants, progress=progress, began=began)
+
+
+def open_subject(
+    model: str | Path | EmbeddingTable, options: CheckOptions
+) -> tuple[Subject, CompressedFolder | None]:
+    """What is checked; nothing but its rows is loaded yet.
+
+    Args:
+        model: As `evaluate` takes it.
+        options: What checks are told.
+
+    Returns:
+        The subject, and the folder of a compressed model, where that was named: the subject is the
+        model it was made from.
+
+    Raises:
+        SourceError: If it cannot be read.
+        ParameterError: If the original of a compressed model is gone.
+    """
+    if isinstance(model, EmbeddingTable):
+        return Subject(model, options, alone=True), None
+    compressed = open_compressed(model)
+    table = load_table(model) if compressed is None else compressed.table
+    return Subject(table, options), compressed
 
 
 def find_checks(names: Sequence[str]) -> tuple[Check, ...]:
