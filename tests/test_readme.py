@@ -28,7 +28,7 @@ def test_every_command_is_documented() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["compress", "sweep"])
+@pytest.mark.parametrize("name", ["compress", "evaluate", "sweep"])
 def test_every_option_is_documented(name: str) -> None:
     options = {max(option.opts, key=len) for option in group.commands[name].params}
     missing = {option for option in options if option.startswith("-")} - {"--output"}

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine import __version__
+from engine.cli.evaluating import evaluate
 from engine.cli.folders import info, restore
 from engine.cli.glue import glue
 from engine.cli.glue_report import glue_report
 from engine.cli.options import (
     fit_options,
     given,
-    parse_j,
-    parse_k,
     parse_list,
-    parse_seeding,
+    plan_options,
+    read_plan,
     source_options,
 )
 from engine.cli.ranks import across_ranks
@@ -68,31 +68,7 @@ def app(port: int | None, no_browser: bool) -> None:
 
 @group.command()
 @source_options
-@click.option("--method", default="messi", show_default=True, help="messi or svd.")
-@click.option("-k", help="Number of subspaces, or auto; 5 when left out, 1 for the SVD.")
-@click.option(
-    "-j",
-    help="Dimension of each subspace, or one for each: 164,113,6; give this or --rate.",
-)
-@click.option("--rate", type=float, help="Share of the parameters to remove, 0 to 1.")
-@fit_options
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--starts", type=int, default=10, show_default=True, help="Starts of EM.")
-@click.option(
-    "--seeding",
-    default="auto",
-    show_default=True,
-    help="auto; directions, norms or random; or how many of each: directions=3,random=10.",
-)
-@click.option(
-    "--bits",
-    type=int,
-    help="8 or 4: store each row's coordinates in so many bits instead of 32, rounded with a step "
-    "for each dimension of a subspace.",
-)
-@click.option(
-    "--basis-bits", type=int, help="With --bits: 16 or 8 for the bases; 16 when left out."
-)
+@plan_options
 @click.option(
     "-o",
     "--output",
@@ -100,22 +76,15 @@ def app(port: int | None, no_browser: bool) -> None:
     help="Folder to write: the smaller model, or the run where SOURCE is a plain table.",
 )
 @across_ranks
-def compress(  # noqa: PLR0913 - one parameter an option
+def compress(
     *,
     source: str,
     tensor: str | None,
     tokens: str | None,
     as_json: bool,
-    method: str,
-    k: str | None,
-    j: str | None,
-    rate: float | None,
-    seed: int,
-    starts: int,
-    seeding: str,
     output: Path | None,
     fitter: Fitter,
-    **fit: Any,  # noqa: ANN401 - the fit options and the bits, each checked by the config
+    **plan: Any,  # noqa: ANN401 - the plan options, each checked by the config
 ) -> None:
     """Fit k subspaces to the rows of SOURCE, beside the SVD that stores as much.
 
@@ -126,22 +95,13 @@ def compress(  # noqa: PLR0913 - one parameter an option
     table, or a tensor named by --tensor, it becomes a run folder with the factorization. Without
     -o the run goes to where the app lists it.
     """
-    from engine.compression import CompressionConfig, compress_table
+    from engine.compression import compress_table
     from engine.export.compressing import find_target
     from engine.recording import record_compression
     from engine.sources import load_table
 
     _check_place(output)
-    config = CompressionConfig(
-        method=method,
-        k=parse_k(k),
-        j=parse_j(j),
-        rate=rate,
-        seed=seed,
-        n_init=starts,
-        seeding=parse_seeding(seeding),
-        **given(fit),
-    )
+    config = read_plan(plan)
     table = load_table(source, tensor=tensor, tokens=tokens)
     target = find_target(table) if output is not None and tensor is None else None
     if target is not None and output is not None:
@@ -242,6 +202,7 @@ def sweep(  # noqa: PLR0913 - one parameter an option
 
 group.add_command(glue)
 group.add_command(glue_report)
+group.add_command(evaluate)
 group.add_command(info)
 group.add_command(restore)
 

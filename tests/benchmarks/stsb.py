@@ -3,8 +3,8 @@
     python -m tests.benchmarks.stsb --split train
 
 Sentences go through the bundled all-MiniLM-L6-v2 (mean pooling); the score is the Spearman
-correlation, × 100, of the cosines with what people said. Sentences are tokenised once, those of one
-length go together, so that nothing is padded and another matrix takes seconds.
+correlation, × 100, of the cosines with what people said: the check `stsb` of `engine.evaluation`,
+for any pairs and any matrix.
 """
 
 from __future__ import annotations
@@ -13,21 +13,25 @@ import argparse
 import os
 import random
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import cosine_similarity
 
+from engine.evaluation.checks.words import read_word_sets as read_sets
+from engine.evaluation.data import SplitName, load_split
+from engine.evaluation.encoding import pooled_states, tokenise_pairs
+from engine.evaluation.scores import metric
+from engine.evaluation.tasks import GLUE_TASKS
+from engine.frequencies.words import WordRows
 from engine.sources.bundled import bundled_files
 
 DEFAULT_DATA = Path(os.environ.get("SUBSPACE_ATLAS_DATA", "../shared/data/glue"))
 WORD_SETS = ("wordsim353", "simlex999", "mturk771", "rg65")
 LONGEST = 256  # tokens, as the model's own sentence_bert_config.json says
-TOKENS_A_BATCH = 1_024  # keeps the activations of a batch in the cache of a small processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,37 +56,29 @@ class Pairs:
         )
 
 
-def read_stsb(split: str, data: Path = DEFAULT_DATA) -> Pairs:
+def read_stsb(split: SplitName, data: Path = DEFAULT_DATA) -> Pairs:
     """The pairs of STS-B's ``train`` or ``dev`` split, from the GLUE folder."""
-    path = data / "stsb" / f"{split}.tsv"
-    if not path.is_file():
-        raise SystemExit(f"there is no {path}; give the GLUE folder by --data")
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[1:] if line]
+    found = load_split(GLUE_TASKS["stsb"], split, data=data)
     return Pairs(
         name=f"stsb {split}",
-        first=[row[1] for row in rows],
-        second=[row[2] for row in rows],
-        scores=[float(row[3]) for row in rows],
+        first=list(found.first),
+        second=list(found.second),
+        scores=found.labels.tolist(),
     )
 
 
 def read_word_sets(folder: Path) -> list[Pairs]:
     """The word-similarity sets that are there; a folder without any is an empty list."""
-    found: list[Pairs] = []
-    for name in WORD_SETS:
-        path = folder / f"{name}.tsv"
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8").split("\n")[1:]
-            rows = [line.split("\t") for line in lines if line]
-            found.append(
-                Pairs(
-                    name=name,
-                    first=[row[0] for row in rows],
-                    second=[row[1] for row in rows],
-                    scores=[float(row[2]) for row in rows],
-                )
-            )
-    return found
+    return [
+        Pairs(
+            name=words.name,
+            first=list(words.first),
+            second=list(words.second),
+            scores=words.scores.tolist(),
+        )
+        for words in read_sets(folder)
+        if words.name in WORD_SETS
+    ]
 
 
 class PairScorer:
@@ -99,15 +95,13 @@ class PairScorer:
         self.original = self._embedding.detach().clone()
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self._sets = sets
-        texts = sorted({text for pairs in sets for text in (*pairs.first, *pairs.second)})
-        self._row_of = {text: row for row, text in enumerate(texts)}
-        encoded = (
-            tokenizer(texts, truncation=True, max_length=LONGEST)["input_ids"] if texts else []
-        )
-        self._batches = list(_batches_of_one_length(encoded))
-        whole = tokenizer.get_vocab()
+        self._pairs = [
+            tokenise_pairs(tokenizer, (pairs.first, pairs.second), LONGEST) for pairs in sets
+        ]
+        vocabulary = tokenizer.get_vocab()
+        exact = WordRows(sorted(vocabulary, key=vocabulary.__getitem__)).exact
         self._tokens = [
-            [(whole.get(a.lower()), whole.get(b.lower())) for a, b in _words(pairs)]
+            [(exact(a), exact(b)) for a, b in zip(pairs.first, pairs.second, strict=True)]
             for pairs in sets
         ]
 
@@ -115,48 +109,27 @@ class PairScorer:
     def scores(self, matrix: Tensor) -> dict[str, float]:
         """Spearman × 100 of each set, by the sentence embeddings that the matrix leads to."""
         self._embedding.copy_(matrix)
-        pooled = torch.empty(len(self._row_of), self._model.config.hidden_size)
-        for rows, ids in self._batches:
-            hidden = self._model(input_ids=ids, attention_mask=torch.ones_like(ids))
-            pooled[rows] = hidden.last_hidden_state.mean(dim=1)
-        unit = normalize(pooled, dim=1)
         found: dict[str, float] = {}
-        for pairs in self._sets:
-            first = unit[[self._row_of[text] for text in pairs.first]]
-            second = unit[[self._row_of[text] for text in pairs.second]]
-            found[pairs.name] = _spearman((first * second).sum(dim=1), pairs.scores)
+        for pairs, tokenised in zip(self._sets, self._pairs, strict=True):
+            states = pooled_states(self._model, tokenised.texts)
+            cosines = cosine_similarity(*tokenised.vectors(states))
+            found[pairs.name] = _spearman(cosines, pairs.scores)
         return found
 
     @torch.inference_mode()
     def row_scores(self, matrix: Tensor) -> dict[str, float]:
         """The same by the matrix's own rows, for word sets; pairs of whole-word tokens only."""
-        unit = normalize(matrix, dim=1)
         found: dict[str, float] = {}
         for pairs, tokens in zip(self._sets, self._tokens, strict=True):
             kept = [index for index, pair in enumerate(tokens) if None not in pair]
-            first, second = (unit[[tokens[index][side] for index in kept]] for side in (0, 1))
-            cosines = (first * second).sum(dim=1)
-            found[pairs.name] = _spearman(cosines, [pairs.scores[index] for index in kept])
+            first, second = (matrix[[tokens[index][side] for index in kept]] for side in (0, 1))
+            scores = [pairs.scores[index] for index in kept]
+            found[pairs.name] = _spearman(cosine_similarity(first, second), scores)
         return found
 
 
-def _words(pairs: Pairs) -> list[tuple[str, str]]:
-    return list(zip(pairs.first, pairs.second, strict=True))
-
-
-def _batches_of_one_length(encoded: list[list[int]]) -> list[tuple[Tensor, Tensor]]:
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for row, ids in enumerate(encoded):
-        by_length[len(ids)].append(row)
-    return [
-        (part, torch.tensor([encoded[row] for row in part.tolist()]))
-        for length, rows in sorted(by_length.items())
-        for part in torch.tensor(rows).split(max(1, TOKENS_A_BATCH // length))
-    ]
-
-
 def _spearman(cosines: Tensor, scores: list[float]) -> float:
-    return 100 * float(spearmanr(cosines.numpy(), scores).statistic)
+    return metric("spearman")(np.array(scores), cosines.numpy())
 
 
 def main() -> None:

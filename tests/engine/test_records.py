@@ -68,7 +68,7 @@ def test_created_is_now_in_utc() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("kind", "evaluate", "kind must be 'compress' or 'sweep', got 'evaluate'"),
+        ("kind", "explore", "kind must be 'compress' or 'evaluate' or 'sweep', got 'explore'"),
         ("name", 3, "name must be text, got 3"),
         ("source", "x", "source must be an object"),
         ("source", {"spec": "x"}, "source needs exactly the keys .* missing: columns, dtype"),

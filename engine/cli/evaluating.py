@@ -1,0 +1,147 @@
+"""`evaluate`: quick checks, each as a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+from rich.table import Table
+
+from engine.cli.options import plan_options, read_plan, source_options
+from engine.cli.screen import plain_console, print_json, progress_bars
+
+if TYPE_CHECKING:
+    from engine.compression import CompressionConfig
+    from engine.evaluation.evaluating import Evaluation
+    from engine.evaluation.results import CheckResult
+    from engine.evaluation.scores import Interval
+    from engine.evaluation.subject import Subject
+    from engine.table import EmbeddingTable
+
+
+@click.command()
+@source_options
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    help="A check, more than one if given again: valence, words, fidelity, stsb, language, probe; "
+    "valence and fidelity when left out.",
+)
+@click.option("--list", "only_list", is_flag=True, help="Say of each check whether it can be run.")
+@plan_options
+@click.option(
+    "--data",
+    help="Folder of GLUE as TSV files, and of word sets; SUBSPACE_ATLAS_DATA names it too.",
+)
+@click.option("--text", help="Text file, one sentence a line, instead of the built-in sentences.")
+@click.option(
+    "--probe-task", default="sst2", show_default=True, help="The GLUE task of the check probe."
+)
+def evaluate(
+    *,
+    source: str,
+    tensor: str | None,
+    tokens: str | None,
+    as_json: bool,
+    tasks: tuple[str, ...],
+    only_list: bool,
+    **settings: Any,  # noqa: ANN401 - options of the checks and the plan, which check them
+) -> None:
+    """Check what the embedding of SOURCE is worth, as it came and made smaller.
+
+    SOURCE is what compress takes, or a folder that it wrote. With a plan (--rate, -k, …) that is
+    fitted first and compared with the original and the SVD of its size; a compressed folder is
+    compared with the model it was made from. Without either only the original is measured.
+    """
+    from engine.evaluation.evaluating import DEFAULT_CHECKS, open_subject
+    from engine.evaluation.evaluating import evaluate as run
+    from engine.evaluation.subject import CheckOptions
+    from engine.sources import load_table
+
+    names = ("data", "text", "probe_task")
+    options = CheckOptions(**{name: settings.pop(name) for name in names}, seed=settings["seed"])
+    config = _plan(settings)
+    model: str | EmbeddingTable = source
+    if tensor is not None or tokens is not None:
+        model = load_table(source, tensor=tensor, tokens=tokens)
+    if only_list:
+        _show_checks(open_subject(model, options)[0], as_json=as_json)
+        return
+    with progress_bars() as progress:
+        found = run(
+            model, tasks or DEFAULT_CHECKS, config=config, options=options, progress=progress
+        )
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        _show(found)
+
+
+def _plan(settings: dict[str, Any]) -> CompressionConfig | None:
+    """The plan, where any of its options was given; the seed is that of the checks as well."""
+    context = click.get_current_context()
+    given = {
+        name
+        for name in settings
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    return read_plan(settings) if given - {"seed"} else None
+
+
+def _show_checks(subject: Subject, *, as_json: bool) -> None:
+    from engine.evaluation.checks import CHECKS
+
+    reasons = {check.name: check.unavailable(subject) for check in CHECKS.values()}
+    if as_json:
+        parts = ("name", "title", "metric", "tells", "blind")
+        listed = [{part: getattr(check, part) for part in parts} for check in CHECKS.values()]
+        print_json({"checks": [{**one, "unavailable": reasons[one["name"]]} for one in listed]})
+        return
+    console = plain_console()
+    for check in CHECKS.values():
+        reason = reasons[check.name]
+        console.print(f"{check.name}: {check.title}, {check.metric}")
+        console.print(f"  tells: {check.tells}")
+        console.print(f"  cannot tell: {check.blind}")
+        console.print("  can be run" if reason is None else f"  cannot be run: {reason}")
+
+
+def _show(found: Evaluation) -> None:
+    console = plain_console()
+    for result in found.results:
+        console.print(_table(found.name, result))
+        for note in result.notes:
+            console.print(f"Note: {note}")
+        for name, figures in result.details.items():
+            if all(isinstance(value, int | float) for value in figures.values()):
+                shown = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
+                console.print(f"{name}: {shown}")
+    for note in found.notes:
+        console.print(f"Note: {note}")
+    if len(found.variants) > 1:
+        console.print("In brackets where 95 % of resamples lie; drop: the original's less its own.")
+
+
+def _table(name: str, result: CheckResult) -> Table:
+    from engine.evaluation.checks import CHECKS
+
+    title = f"{CHECKS[result.check].title} of {name}: {result.metric}, {result.n:,} items"
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("bytes", "value", "drop", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for score in result.scores:
+        table.add_row(
+            score.variant,
+            f"{score.stored_bytes:,}",
+            _ranged(score.value),
+            "" if score.role == "original" else _ranged(score.drop),
+            f"{score.seconds:.1f}",
+        )
+    return table
+
+
+def _ranged(interval: Interval) -> str:
+    return f"{interval.value:.2f} ({interval.low:.2f} … {interval.high:.2f})"

@@ -1,0 +1,171 @@
+"""Every check finds nothing where nothing changed, and what is broken on purpose."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.errors import Cancelled, EngineError
+from engine.evaluation.checks import CHECKS
+from engine.evaluation.evaluating import run_check
+from engine.evaluation.results import CheckResult
+from engine.evaluation.subject import CheckOptions, Subject
+from engine.methods import factorize
+from engine.progress import Progress
+from engine.sources import load_table
+from tests.engine.evaluation.small import (
+    BROKEN,
+    WIDTH,
+    make_model,
+    make_subject,
+    make_texts,
+    rows,
+    variants_of,
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is kept in the user's own folder, and no data are found by themselves."""
+    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SUBSPACE_ATLAS_DATA", raising=False)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_broken_layer_is_caught(name: str, tmp_path: Path) -> None:
+    subject = make_subject(tmp_path)
+    assert CHECKS[name].unavailable(subject) is None
+    broken = {how: make(subject.table.matrix) for how, make in BROKEN.items()}
+    result = run_check(CHECKS[name], subject, variants_of(subject.table, **broken))
+    assert [score.variant for score in result.scores] == ["original", *BROKEN]
+    for score in result.scores[1:]:
+        assert score.drop.low > 0, f"{score.variant}: {score.drop}"
+        assert score.drop.low <= score.drop.value <= score.drop.high
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_causal_model_is_caught(how: str, tmp_path: Path) -> None:
+    subject = make_subject(tmp_path, "LlamaForCausalLM")
+    text = Path(subject.options.text or "")
+    text.write_text("\n".join(_own_words(subject, 40)) + "\n", encoding="utf-8")
+    variants = variants_of(subject.table, **{how: BROKEN[how](subject.table.matrix)})
+    result = run_check(CHECKS["language"], subject, variants)
+    before, after = result.scores
+    assert not result.higher_is_better
+    assert result.metric == "perplexity"
+    assert after.value.value > before.value.value
+    assert after.drop.high < 0, "a perplexity that rises is a drop below 0"
+
+
+def _own_words(subject: Subject, lines: int) -> list[str]:
+    """What the model itself would say next, so that its perplexity is low."""
+    texts: list[str] = []
+    for first in make_texts(lines, length=1):
+        ids = subject.tokenizer(first, return_tensors="pt")["input_ids"]
+        for _ in range(8):
+            with torch.no_grad():
+                last = subject.model(input_ids=ids).logits[:, -1].clone()
+            last[:, :5] = -torch.inf  # words only
+            ids = torch.cat([ids, last.argmax(dim=1, keepdim=True)], dim=1)
+        texts.append(subject.tokenizer.decode(ids[0]))
+    return texts
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_what_is_the_same_drops_by_nothing(name: str, tmp_path: Path) -> None:
+    subject = make_subject(tmp_path)
+    exact = factorize(rows(), method="svd", j=WIDTH)
+    phases: list[str] = []
+    result = run_check(
+        CHECKS[name],
+        subject,
+        variants_of(subject.table, exact=exact),
+        lambda progress: phases.append(progress.phase),
+    )
+    own, other = result.scores
+    assert (own.drop.value, own.drop.low, own.drop.high) == (0, 0, 0)
+    # An SVD of full rank gives the rows back to float32's rounding, 1e-6 of them; a rank or a
+    # guess may turn over on a tie, of some hundred items one.
+    assert abs(other.drop.value) < 1.5
+    assert own.value.low <= own.value.value <= own.value.high
+    assert {f"{CHECKS[name].title}: {what}" for what in ("original", "exact", "intervals")} <= set(
+        phases
+    )
+    text = json.dumps(result.as_dict(), allow_nan=False)
+    assert CheckResult.from_dict(json.loads(text)) == result
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_can_be_stopped_and_leaves_the_model_as_it_was(name: str, tmp_path: Path) -> None:
+    subject = make_subject(tmp_path)
+    before = subject.model.get_input_embeddings()
+
+    def stop(progress: Progress) -> None:
+        if progress.phase.endswith("shuffled"):
+            raise Cancelled("enough")
+
+    broken = BROKEN["rows shuffled"](subject.table.matrix)
+    with pytest.raises(Cancelled, match="enough"):
+        run_check(CHECKS[name], subject, variants_of(subject.table, shuffled=broken), stop)
+    assert subject.model.get_input_embeddings() is before
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_each_check_says_what_it_is(name: str) -> None:
+    check = CHECKS[name]
+    assert check.name == name
+    for text in (check.tells, check.blind):
+        assert text[0].isupper()
+        assert text.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("words", "the word sets are not here. Get them from github.com/"),
+        ("stsb", r"no sentence encoder: it has no modules\.json"),
+        ("fidelity", "has no tokenizer"),
+        ("language", "has no tokenizer"),
+        ("probe", "has no tokenizer"),
+        ("valence", "only 0 pleasant and 0 unpleasant English words"),
+    ],
+)
+def test_unavailable_checks_say_why(name: str, reason: str, tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "model", sentences=False)
+    if "tokenizer" in reason or name == "valence":
+        for path in folder.glob("*token*"):
+            path.unlink()
+    found = CHECKS[name].unavailable(Subject(load_table(folder)))
+    with pytest.raises(EngineError, match=reason):
+        raise EngineError(found)
+
+
+def test_plain_tables_have_row_checks_only(tmp_path: Path) -> None:
+    subject = make_subject(tmp_path)
+    alone = Subject(subject.table, subject.options, alone=True)
+    reasons = {name: check.unavailable(alone) for name, check in CHECKS.items()}
+    assert {name for name, reason in reasons.items() if reason is None} == {"valence", "words"}
+    assert "a table of rows without a model around it" in (reasons["stsb"] or "")
+
+
+def test_a_model_without_a_head_says_nothing(tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "model", "BertModel")
+    reason = CHECKS["language"].unavailable(Subject(load_table(folder)))
+    assert "is loaded as BertModel, which has no head" in (reason or "")
+
+
+@pytest.mark.parametrize("name", ["stsb", "probe"])
+def test_missing_data_are_named(name: str, tmp_path: Path) -> None:
+    folder = make_model(tmp_path / "model")
+    options = CheckOptions(data=str(tmp_path / "none"))
+    reason = CHECKS[name].unavailable(Subject(load_table(folder), options))
+    task = "sst2" if name == "probe" else "stsb"
+    assert f"the data folder has no {task}/train.tsv" in (reason or "")
+
+
+def test_an_unknown_probe_task_is_named(tmp_path: Path) -> None:
+    subject = make_subject(tmp_path, probe_task="xyz")
+    assert "got 'xyz'" in (CHECKS["probe"].unavailable(subject) or "")
