@@ -1,0 +1,105 @@
+"""Which checks to run: what each can tell, what it cannot, and why one cannot be run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import streamlit as st
+
+from engine import EmbeddingTable
+from engine.evaluation.checks import CHECKS
+from engine.evaluation.checks.check import Check
+from engine.evaluation.evaluating import DEFAULT_CHECKS
+from engine.evaluation.subject import CheckOptions, Subject
+from engine.evaluation.tasks import GLUE_TASKS
+from pages.parts import jobs
+from pages.parts.state import Source, View, keep_upload
+from pages.parts.wording import literal
+
+_COLUMNS = 2
+_LAST_SENTENCES = "last-sentences"
+_FIDELITY, _PROBE = "fidelity", "probe"
+
+
+def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: bool) -> None:
+    """Controls for the checks, and the button that runs them on a plan.
+
+    Args:
+        source: Where the table comes from.
+        table: What is checked.
+        view: The plan.
+        unfold: Whether they are open to begin with: nothing was measured yet.
+    """
+    subject = Subject(table, alone=bool(source.tensor or source.tokens))
+    reasons = {name: check.unavailable(subject) for name, check in CHECKS.items()}
+    # Those that can be run come first, each group in its own order.
+    ordered = sorted(CHECKS.values(), key=lambda check: reasons[check.name] is not None)
+    label = "Choose checks" if unfold else "Run checks again, or others"
+    with st.expander(label, expanded=unfold, icon=":material/checklist:"):
+        picked: list[str] = []
+        for begin in range(0, len(ordered), _COLUMNS):
+            columns = st.columns(_COLUMNS, gap="medium")
+            for column, check in zip(columns, ordered[begin : begin + _COLUMNS], strict=False):
+                with column.container(border=True, height="stretch"):
+                    if _choose(check, reasons[check.name]):
+                        picked.append(check.name)
+        options = _choose_options(picked)
+        noun = "check" if len(picked) == 1 else "checks"
+        pressed = st.button(
+            f"Run {len(picked)} {noun}",
+            type="primary",
+            disabled=not picked or jobs.is_active("evaluate"),
+            icon=":material/play_arrow:",
+            key="run-checks",
+        )
+    if pressed:
+        params = {"run": view.run_id, "checks": picked, "options": asdict(options)}
+        jobs.start("evaluate", source, params)
+        st.rerun()  # the button then shows that it is busy
+
+
+def _choose(check: Check, reason: str | None) -> bool:
+    key = f"accuracy-{check.name}"
+    if reason is not None:
+        st.session_state[key] = False  # a table before may have had what it needs
+    picked = st.checkbox(
+        f"**{literal(check.title)}**",
+        reason is None and check.name in DEFAULT_CHECKS,
+        key=key,
+        disabled=reason is not None,
+    )
+    st.markdown(f":material/visibility: {literal(check.tells)}")
+    st.markdown(f":material/visibility_off: {literal(check.blind)}")
+    if reason is not None:
+        st.caption(f":material/block: **Cannot be run:** {literal(reason)}.")
+    return picked
+
+
+def _choose_options(picked: list[str]) -> CheckOptions:
+    """What the chosen checks let one decide."""
+    text: str | None = None
+    task = CheckOptions().probe_task
+    if _FIDELITY in picked:
+        text = _choose_text()
+    if _PROBE in picked:
+        task = st.selectbox(
+            f"GLUE task of the {CHECKS[_PROBE].title.lower()}",
+            list(GLUE_TASKS),
+            index=list(GLUE_TASKS).index(task),
+            key="accuracy-probe-task",
+            format_func=lambda name: f"{GLUE_TASKS[name].title}: {GLUE_TASKS[name].asks}",
+        )
+    return CheckOptions(text=text, probe_task=task)
+
+
+def _choose_text() -> str | None:
+    file = st.file_uploader(
+        f"Sentences of yours for {CHECKS[_FIDELITY].title.lower()}, one a line (optional)",
+        key="sentences-upload",
+        help="UTF-8, plain or gzipped. Without one, built-in English sentences are read.",
+    )
+    if file is not None:
+        st.session_state[_LAST_SENTENCES] = keep_upload(file)
+    path: Any = st.session_state.get(_LAST_SENTENCES)
+    return path

@@ -1,0 +1,171 @@
+"""What checks found: a sentence, a chart a check, the table behind them, the notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from engine.evaluation.checks import CHECKS
+from engine.evaluation.results import CheckResult, Score
+from pages.parts.check_chart import check_chart, loss_word, score_glyph
+from pages.parts.evaluations import Measured, of_other_plans
+from pages.parts.palette import BETTER, WORSE
+from pages.parts.wording import decimals, interval, literal, short_bytes
+
+_COLUMNS = 3  # charts beside each other; under each other where it is narrow
+_RESULT_COLUMNS = ("Check", "Variant", "Stored", "Value", "Drop", "Beyond chance", "Seconds", "n")
+
+
+def show_results(found: dict[str, Measured], measured: tuple[Measured, ...], *, name: str) -> None:
+    """Everything known of a plan.
+
+    Args:
+        found: Check → its last finding for the plan at hand.
+        measured: All findings for the table, to compare with.
+        name: Of the table, for the downloaded file.
+    """
+    results = [item.result for item in found.values()]
+    st.markdown(f":material/balance: {say_who_loses(results)}")
+    _show_charts(list(found.values()), measured)
+    _show_table(results, name=name)
+    notes = {note: title_of(result.check) for result in reversed(results) for note in result.notes}
+    for note, title in reversed(notes.items()):
+        st.caption(f":material/info: {literal(title)}: {literal(note)}")
+
+
+def title_of(check: str) -> str:
+    """What people call a check; its name where this version no longer has it."""
+    return CHECKS[check].title if check in CHECKS else check
+
+
+def say_who_loses(results: Sequence[CheckResult]) -> str:
+    """For each variant, in how many checks it is clearly worse than the original."""
+    lost: dict[str, list[bool]] = {}
+    for result in results:
+        for score in result.scores[1:]:
+            lost.setdefault(score.variant, []).append(result.loss(score).low > 0)
+    clauses = [
+        f"**{literal(variant)}** in {sum(found)} of {len(found)}" for variant, found in lost.items()
+    ]
+    return f"Clearly worse than the original, beyond chance: {', '.join(clauses)} checks."
+
+
+def _show_charts(found: Sequence[Measured], measured: tuple[Measured, ...]) -> None:
+    theme = st.context.theme.type or "light"
+    for begin in range(0, len(found), _COLUMNS):
+        columns = st.columns(_COLUMNS, gap="medium")
+        for column, item in zip(columns, found[begin : begin + _COLUMNS], strict=False):
+            with column.container(border=True, key=f"result-{item.result.check}"):
+                _show_chart(item, of_other_plans(measured, item), theme)
+
+
+def _show_chart(item: Measured, others: tuple[CheckResult, ...], theme: str) -> None:
+    result = item.result
+    st.markdown(f"**{literal(title_of(result.check))}**")
+    st.caption(
+        f"{literal(result.metric)}; {'higher' if result.higher_is_better else 'lower'} is better"
+    )
+    st.plotly_chart(
+        check_chart(result, others=others, theme=theme),
+        key=f"chart-{result.check}",
+        config={"displaylogo": False, "displayModeBar": False},
+        alt=f"{title_of(result.check)}: {loss_word(result)} against stored bytes, with 95 % "
+        "intervals. The same figures are in the table below.",
+    )
+    for score in result.scores[1:]:
+        st.markdown(f"{score_glyph(score)} {literal(score.variant)}, {_say_loss(result, score)}")
+    st.caption(f"{result.n:,} items · {item.made:%d %b %H:%M}")
+
+
+def _say_loss(result: CheckResult, score: Score) -> str:
+    loss = result.loss(score)
+    if not loss.excludes_zero:
+        return f"no clear {loss_word(result)}: {decimals(loss.value)} {interval(loss)}"
+    if loss.value > 0:
+        return f"**{loss_word(result)} {decimals(loss.value)}** {interval(loss)}"
+    return f"**better by {decimals(-loss.value)}** {interval(loss.negated())}"
+
+
+def _show_table(results: Sequence[CheckResult], *, name: str) -> None:
+    theme = st.context.theme.type or "light"
+    pairs = [(result, score) for result in results for score in result.scores]
+    frame = pd.DataFrame([_row(*pair) for pair in pairs], columns=list(_RESULT_COLUMNS))
+
+    def emphasise(_: object) -> list[str]:
+        return [_emphasis(*pair, theme=theme) for pair in pairs]
+
+    st.markdown("**Every figure**")
+    st.dataframe(
+        frame.style.apply(emphasise, subset=["Drop"]),
+        hide_index=True,
+        column_config={
+            "Value": st.column_config.TextColumn(help="With its 95 % interval"),
+            "Drop": st.column_config.TextColumn(
+                help="How much worse than the original, item by item on the same items, with its "
+                "95 % interval; a rise where lower is better. Below zero: better."
+            ),
+            "Beyond chance": st.column_config.TextColumn(
+                help="yes: the interval of the drop leaves out zero"
+            ),
+            "Seconds": st.column_config.NumberColumn(format="%.1f"),
+            "n": st.column_config.NumberColumn(format="localized", help="Items measured"),
+        },
+    )
+    st.download_button(
+        "Download every figure as CSV",
+        _csv_frame(pairs).to_csv(index=False).encode(),
+        f"{name}-checks.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _row(result: CheckResult, score: Score) -> tuple[object, ...]:
+    loss = result.loss(score)
+    original = score.role == "original"
+    return (
+        title_of(result.check),
+        score.variant,
+        short_bytes(score.stored_bytes),
+        f"{decimals(score.value.value)} {interval(score.value)}",
+        "" if original else f"{decimals(loss.value)} {interval(loss)}",
+        "" if original else "yes" if loss.excludes_zero else "no",
+        score.seconds,
+        result.n,
+    )
+
+
+def _emphasis(result: CheckResult, score: Score, *, theme: str) -> str:
+    loss = result.loss(score)
+    if score.role == "original" or not loss.excludes_zero:
+        return ""
+    return f"font-weight: bold; color: {(WORSE if loss.low > 0 else BETTER)[theme]}"
+
+
+def _csv_frame(pairs: Sequence[tuple[CheckResult, Score]]) -> pd.DataFrame:
+    """The plain figures, a column each."""
+    return pd.DataFrame(
+        [
+            {
+                "check": result.check,
+                "metric": result.metric,
+                "higher_is_better": result.higher_is_better,
+                "n": result.n,
+                "variant": score.variant,
+                "role": score.role,
+                "parameters": score.parameters,
+                "stored_bytes": score.stored_bytes,
+                "value": score.value.value,
+                "value_low": score.value.low,
+                "value_high": score.value.high,
+                "loss": result.loss(score).value,
+                "loss_low": result.loss(score).low,
+                "loss_high": result.loss(score).high,
+                "seconds": score.seconds,
+            }
+            for result, score in pairs
+        ]
+    )

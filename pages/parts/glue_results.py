@@ -1,0 +1,246 @@
+"""Stored results of the paper's protocol on GLUE: a sentence, a chart, the table behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from engine.evaluation.glue.cells import Stage
+from engine.evaluation.glue.ensembles import family_title, is_ensemble, plan_title
+from engine.evaluation.glue.plans import GluePlan
+from engine.evaluation.glue.summary import AVERAGE, GluePoint, GlueSummary
+from engine.evaluation.tasks import GLUE_TASKS
+from pages.parts.glue_chart import GlueLine, glue_chart
+from pages.parts.wording import decimals, interval, literal, short_bytes
+
+_STAGES: dict[str, Stage] = {"Before": "compressed", "After": "retrained"}
+_TOLD_RATE = 0.4  # the paper's own headline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """What is looked at."""
+
+    summary: GlueSummary
+    task: str
+    stage: Stage
+
+    @property
+    def points(self) -> tuple[GluePoint, ...]:
+        """All of it, plan after plan by rising rate."""
+        return tuple(
+            point
+            for plan in self.summary.plans
+            for point in self.summary.curve(self.task, self.stage, plan)
+        )
+
+
+def show_glue(summaries: list[GlueSummary]) -> None:
+    """The results of one model at a time, as chosen."""
+    st.markdown(
+        "The paper's own test: fine-tune the whole model on a task, shrink its embedding, measure; "
+        "then train on for two epochs and measure again, beside the whole network trained as long."
+    )
+    if not summaries:
+        st.info(
+            "This copy comes without stored results. `subspace-atlas glue` measures a model, "
+            "`subspace-atlas glue-report` makes the results of it; see the README.",
+            icon=":material/info:",
+        )
+        return
+    chosen = _choose(summaries)
+    if not chosen.points:
+        st.info("Nothing was measured here. Choose another task, or before instead of after.")
+        return
+    st.markdown(f":material/balance: {_say_headline(chosen)}")
+    _show_chart(chosen)
+    _show_notes(chosen)
+    _show_table(chosen)
+
+
+def _choose(summaries: list[GlueSummary]) -> _Chosen:
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    by_name = {summary.model: summary for summary in summaries}
+    name = bar.selectbox(
+        "Model", list(by_name), key="accuracy-model", bind="query-params", width=260
+    )
+    summary = by_name[name]
+    tasks = [AVERAGE, *summary.tasks] if any(summary.averaged.values()) else list(summary.tasks)
+    task = bar.selectbox(
+        "Task",
+        tasks,
+        key="accuracy-task",
+        bind="query-params",
+        format_func=lambda task: _task_title(summary, task),
+        width=340,
+    )
+    stage = bar.segmented_control(
+        "Fine-tuning after it was made smaller",
+        list(_STAGES),
+        default="Before",
+        required=True,
+        key="accuracy-stage",
+        bind="query-params",
+        help="Before: the fine-tuned network with its embedding made smaller, nothing trained "
+        "since. After: that network after two more epochs, beside the whole one after the same.",
+    )
+    return _Chosen(summary=summary, task=task, stage=_STAGES[str(stage)])
+
+
+def _task_title(summary: GlueSummary, task: str) -> str:
+    if task != AVERAGE:
+        return f"{GLUE_TASKS[task].title}: {GLUE_TASKS[task].asks}"
+    counts = {len(tasks) for tasks in summary.averaged.values()}
+    return f"Average over {max(counts)} tasks"
+
+
+def _say_headline(chosen: _Chosen) -> str:
+    """The best plan of subspaces beside the SVD, at the rate that the paper tells of."""
+    rates = chosen.summary.rates(chosen.task, chosen.stage)
+    rate = min(rates, key=lambda rate: abs(rate - _TOLD_RATE))
+    points = chosen.summary.at(chosen.task, chosen.stage, rate)
+    svd = next((point for point in points if point.plan == "svd"), None)
+    ours = [point for point in points if not point.plan.startswith("svd")]
+    clauses = [] if svd is None else [f"the **SVD** drops {_drop(svd)}"]
+    if ours:
+        best = min(ours, key=lambda point: point.drop.value)
+        clauses.append(f"**{literal(plan_title(best.plan))}** {_drop(best)}")
+        gain = best.gain()
+        if gain is not None:
+            said = "inside the noise" if gain.inside_noise else "beyond chance"
+            clauses.append(f"{decimals(gain.less.value)} less, {said}")
+    return f"At {rate:.0%} fewer numbers {'; '.join(clauses)}."
+
+
+def _drop(point: GluePoint) -> str:
+    return f"{decimals(point.drop.value)} points {literal(interval(point.drop))}"
+
+
+def _show_chart(chosen: _Chosen) -> None:
+    plans = [plan for plan in chosen.summary.plans if not is_ensemble(plan)]
+    ks = sorted({GluePlan.parse(plan).k for plan in plans} - {1})
+    shown = _choose_plans(chosen.summary)
+    lines = [
+        GlueLine(plan=plan, points=points)
+        for plan in shown
+        if (points := chosen.summary.curve(chosen.task, chosen.stage, plan))
+    ]
+    st.plotly_chart(
+        glue_chart(lines, ks=ks, theme=st.context.theme.type or "light"),
+        key="glue",
+        config={"displaylogo": False},
+        alt="Accuracy drop against compression rate, a line a plan with its 95 % interval. The "
+        "same figures are in the table below.",
+    )
+
+
+def _choose_plans(summary: GlueSummary) -> list[str]:
+    """The SVDs, and of the subspaces one family at a time: all at once hide each other."""
+    families: dict[str, list[str]] = {}
+    for plan in summary.plans:
+        if is_ensemble(plan):
+            optimal, weighted = "optimal" in plan, "weighted" in plan
+        else:
+            parsed = GluePlan.parse(plan)
+            if parsed.k == 1:
+                continue
+            optimal, weighted = parsed.optimal, parsed.weighted
+        families.setdefault(family_title(optimal=optimal, weighted=weighted), []).append(plan)
+    if not families:
+        return list(summary.plans)
+    family = list(families)[-1]
+    if len(families) > 1:
+        family = st.selectbox(
+            "Subspaces with",
+            list(families),
+            index=len(families) - 1,
+            key="accuracy-family",
+            bind="query-params",
+            width=340,
+        )
+    svds = [plan for plan in summary.plans if plan.startswith("svd")]
+    return [*svds, *families[family]]
+
+
+def _show_notes(chosen: _Chosen) -> None:
+    summary = chosen.summary
+    notes = summary.notes
+    if chosen.task == AVERAGE:
+        averaged = summary.averaged.get(chosen.stage, ())
+        titles = ", ".join(GLUE_TASKS[task].title for task in averaged)
+        st.caption(f":material/info: The mean over {titles}.")
+        notes = {task: notes[task] for task in averaged if task in notes}
+    else:
+        notes = {task: found for task, found in notes.items() if task == chosen.task}
+    for task, found in notes.items():
+        st.caption(f":material/info: {GLUE_TASKS[task].title}: {literal('; '.join(found))}.")
+    for text in summary.missing:
+        st.caption(f":material/info: {literal(text)}")
+
+
+def _show_table(chosen: _Chosen) -> None:
+    points = chosen.points
+    gains = [point.gain() for point in points]
+    frame = pd.DataFrame(
+        {
+            "Plan": [plan_title(point.plan) for point in points],
+            "Rate": [point.rate for point in points],
+            "Stored": [short_bytes(point.stored_bytes) for point in points],
+            "Score": [point.score for point in points],
+            "Drop": [f"{decimals(point.drop.value)} {interval(point.drop)}" for point in points],
+            "Less than SVD by": [
+                "" if gain is None else f"{decimals(gain.less.value)} {interval(gain.less)}"
+                for gain in gains
+            ],
+            "Seeds": [len(point.seeds) for point in points],
+        }
+    )
+    st.markdown("**Every figure**")
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_config={
+            "Rate": st.column_config.NumberColumn(format="percent"),
+            "Score": st.column_config.NumberColumn(format="%.2f", help="Points of 100"),
+            "Drop": st.column_config.TextColumn(
+                help="Of the score against the whole network's, with its 95 % interval over rows "
+                "and seeds"
+            ),
+            "Less than SVD by": st.column_config.TextColumn(
+                help="How many points fewer the plan drops than the SVD of that rate; an interval "
+                "around zero is inside the noise"
+            ),
+        },
+    )
+    st.download_button(
+        "Download every task as CSV",
+        _csv_frame(chosen.summary).to_csv(index=False).encode(),
+        f"{chosen.summary.model.replace('/', '-')}-glue.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _csv_frame(summary: GlueSummary) -> pd.DataFrame:
+    """Every point of every task, the average among them."""
+    return pd.DataFrame(
+        [
+            {
+                "task": point.task,
+                "stage": point.stage,
+                "plan": point.plan,
+                "rate": point.rate,
+                "score": point.score,
+                "drop": point.drop.value,
+                "drop_low": point.drop.low,
+                "drop_high": point.drop.high,
+                "seeds": len(point.seeds),
+                "parameters": point.parameters,
+                "stored_bytes": point.stored_bytes,
+            }
+            for point in summary.points
+        ]
+    )
