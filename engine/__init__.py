@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         EngineError as EngineError,
     )
     from engine.estimator import ProjectiveClustering as ProjectiveClustering
+    from engine.evaluation.evaluating import evaluate as evaluate
     from engine.export.compressing import compress_model as compress_model
     from engine.factorization import Factorization as Factorization
     from engine.frequencies import table_token_counts as table_token_counts
@@ -43,6 +44,7 @@ _HOMES = {
     "RunStore": "engine.runs",
     "SubspaceEmbedding": "engine.network.embedding",
     "compress_model": "engine.export.compressing",
+    "evaluate": "engine.evaluation.evaluating",
     "export_onnx": "engine.network.onnx",
     "factorize": "engine.methods",
     "load_table": "engine.sources",

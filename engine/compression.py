@@ -23,7 +23,7 @@ from engine.figures import (
     measure_plan,
 )
 from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
-from engine.frequencies.row_use import NO_WEIGHTS, count_row_use
+from engine.frequencies.row_use import NO_WEIGHTS, RowUse, count_row_use
 from engine.measures import (
     NeighbourOverlap,
     nearest_neighbours,
@@ -264,26 +264,16 @@ def compress_table(
         table, config.weights, config.weight_power, config.weight_floor, progress=progress
     )
     weights = None if use is None else use.weights
-    factorization = factorize(
-        table.matrix,
-        **config.fit_arguments,
-        weights=weights,
-        labels=labels,
-        bits=config.bits,
-        basis_bits=config.basis_bits,
-        fitter=fitter,
-        workspace=_workspace(table),
-        progress=progress,
-    )
+    factorization = fit_plan(table, config, use, labels=labels, fitter=fitter, progress=progress)
     n, d = table.matrix.shape
     rank = matching_rank(n, d, factorization.parameters)
     named = {
         "the plan": factorization,
-        "the SVD": _fit_svd(table, rank, None, "the SVD", fitter, progress),
+        "the SVD": fit_svd(table, rank, None, fitter=fitter, progress=progress),
     }
     if weights is not None:
         name = "the weighted SVD"
-        named[name] = _fit_svd(table, rank, weights, name, fitter, progress)
+        named[name] = fit_svd(table, rank, weights, name=name, fitter=fitter, progress=progress)
     overlaps = _compare_neighbours(table.matrix, config, named, progress)
     figures = {
         name: measure_plan(plan, table.matrix, use, overlaps.get(name))
@@ -303,23 +293,60 @@ def compress_table(
     )
 
 
-def _workspace(table: EmbeddingTable) -> Path | None:
-    """Where coordinates are kept that would crowd the memory; None where they would not."""
-    if table.dense_bytes <= _CROWDING_BYTES:
-        return None
-    folder = user_data_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def fit_plan(
+    table: EmbeddingTable,
+    config: CompressionConfig,
+    use: RowUse | None,
+    *,
+    labels: Tensor | None = None,
+    fitter: Fitter = fit_alone,
+    progress: ProgressCallback = ignore_progress,
+) -> Factorization:
+    """Fit a plan and measure nothing.
+
+    Args:
+        table: What to compress.
+        config: The plan.
+        use: What its ``weights`` came to, as `engine.frequencies.row_use.count_row_use` gives it.
+        labels: A first partition to start from, shape (n,).
+        fitter: Who fits; see `engine.methods.factorize`.
+        progress: Called throughout; raises `engine.Cancelled` to stop.
+
+    Raises:
+        ParameterError: If the plan does not fit the table.
+    """
+    return factorize(
+        table.matrix,
+        **config.fit_arguments,
+        weights=None if use is None else use.weights,
+        labels=labels,
+        bits=config.bits,
+        basis_bits=config.basis_bits,
+        fitter=fitter,
+        workspace=_workspace(table),
+        progress=progress,
+    )
 
 
-def _fit_svd(
+def fit_svd(
     table: EmbeddingTable,
     rank: int,
     weights: Tensor | None,
-    name: str,
-    fitter: Fitter,
-    progress: ProgressCallback,
+    *,
+    name: str = "the SVD",
+    fitter: Fitter = fit_alone,
+    progress: ProgressCallback = ignore_progress,
 ) -> Factorization:
+    """Fit the SVD of a rank.
+
+    Args:
+        table: What to compress.
+        rank: Its dimension, 1 … d.
+        weights: Row weights, shape (n,), or None.
+        name: What progress calls it.
+        fitter: Who fits; see `engine.methods.factorize`.
+        progress: Called before and after; may raise to stop.
+    """
     phase = f"Fitting {name} of the same size"
     progress(Progress(phase=phase, done=0, total=1))
     svd = factorize(
@@ -332,6 +359,15 @@ def _fit_svd(
     )
     progress(Progress(phase=phase, done=1, total=1))
     return svd
+
+
+def _workspace(table: EmbeddingTable) -> Path | None:
+    """Where coordinates are kept that would crowd the memory; None where they would not."""
+    if table.dense_bytes <= _CROWDING_BYTES:
+        return None
+    folder = user_data_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _compare_neighbours(

@@ -31,10 +31,10 @@ class WordRows:
     """Which rows stand for a word, whatever its case."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
-        self._exact = {token: row for row, token in enumerate(tokens)}
+        self._exact = whole_words(tokens)
         self._by_lower: dict[str, list[str]] = {}
-        for token in tokens:
-            self._by_lower.setdefault(token.lower(), []).append(token)
+        for word in self._exact:
+            self._by_lower.setdefault(word.lower(), []).append(word)
 
     def exact(self, word: str) -> int | None:
         """The row of the word as written, or else of its form of the plainest case."""
@@ -57,6 +57,29 @@ class WordRows:
         if len(forms) > 1 and forms[1][1:] == forms[0][1:]:
             return [(rows[0], 1 - SENTENCES_PER_WORD), (rows[1], SENTENCES_PER_WORD)]
         return [(rows[0], 1.0)]
+
+
+def whole_words(tokens: Sequence[str]) -> dict[str, int]:
+    """Rows that stand for a whole word, by that word.
+
+    Args:
+        tokens: One a row: plain words; or pieces with the marks by which tokenizers tell what goes
+            on (``##ing``) or what begins (``Ġthe``, ``▁the``). Pieces are left out.
+
+    Returns:
+        Words without their marks, each with its row.
+    """
+    for mark in _PIECE_MARKS:
+        if sum(token.startswith(mark) for token in tokens) <= _MOST_PIECES * len(tokens):
+            continue
+        if mark == "##":
+            return {token: row for row, token in enumerate(tokens) if not token.startswith(mark)}
+        return {
+            token.removeprefix(mark): row
+            for row, token in enumerate(tokens)
+            if token.startswith(mark) and token != mark
+        }
+    return {token: row for row, token in enumerate(tokens)}
 
 
 def check_words(tokens: Sequence[str], name: str) -> None:

@@ -1,0 +1,14 @@
+"""The quick checks, by name, the cheapest first."""
+
+from __future__ import annotations
+
+from engine.evaluation.checks import fidelity, valence
+from engine.evaluation.checks.check import Check
+
+CHECKS: dict[str, Check] = {
+    check.name: check
+    for check in (
+        valence.CHECK,
+        fidelity.CHECK,
+    )
+}

@@ -1,0 +1,242 @@
+"""`evaluate`: quick checks of a model, its smaller embedding, and the SVDs of that size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.compression import CompressionConfig
+from engine.errors import ParameterError
+from engine.evaluation.checks import CHECKS
+from engine.evaluation.checks.check import Check, Items, Outcome
+from engine.evaluation.encoding import Report
+from engine.evaluation.folders import open_compressed
+from engine.evaluation.results import CheckResult, Score
+from engine.evaluation.scores import RESAMPLES, bootstrap
+from engine.evaluation.subject import CheckOptions, Subject
+from engine.evaluation.variants import Variant, fit_variants, original
+from engine.progress import Progress, ProgressCallback, ignore_progress
+from engine.sources import load_table
+
+DEFAULT_CHECKS = ("valence", "fidelity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What checks found.
+
+    Attributes:
+        name: Of the model.
+        variants: What was compared: name, role and sizes of each, the original first.
+        results: One a check.
+        seconds: Time of all, fitting included.
+        notes: What the user should know, each a full sentence.
+    """
+
+    name: str
+    variants: tuple[dict[str, Any], ...]
+    results: tuple[CheckResult, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {
+            "name": self.name,
+            "variants": list(self.variants),
+            "results": [result.as_dict() for result in self.results],
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+        }
+
+
+def evaluate(
+    model: str | Path,
+    tasks: str | Sequence[str] = DEFAULT_CHECKS,
+    *,
+    config: CompressionConfig | None = None,
+    options: CheckOptions | None = None,
+    progress: ProgressCallback = ignore_progress,
+    **plan: Any,  # noqa: ANN401 - of the plan and the checks, which check them
+) -> Evaluation:
+    """Run quick checks on a model, with its embedding as it came and made smaller.
+
+    Args:
+        model: ``"org/name"``, ``"bundled:minilm"``, a model folder, a file of vectors; or a folder
+            that `engine.compress_model` wrote, which is compared with the model it was made from.
+        tasks: Names in `engine.evaluation.checks.CHECKS`.
+        config: The plan; or give its fields one by one (``rate=0.4, k=5``). With neither, and no
+            compressed folder, only the original is measured.
+        options: What checks are told; or give its fields one by one (``data``, ``text``,
+            ``probe_task``). A ``seed`` is that of the plan as well.
+        progress: Called throughout; raises `engine.Cancelled` to stop.
+        **plan: Fields of `engine.compression.CompressionConfig` and of
+            `engine.evaluation.subject.CheckOptions`.
+
+    Returns:
+        A result a check: of the original, the smaller one, and SVDs of that size.
+
+    Raises:
+        ParameterError: If a check is unknown or cannot be run on this model, or the plan does not
+            fit it.
+        SourceError: If the model or the data cannot be read.
+        ModelError: If the model cannot be loaded.
+    """
+    began = time.perf_counter()
+    config, options = _settings(config, options, plan)
+    checks = find_checks((tasks,) if isinstance(tasks, str) else tasks)
+    compressed = open_compressed(model)
+    if compressed is None:
+        subject = Subject(load_table(model), options)
+        check_available(checks, subject)
+        table = subject.table
+        if config is None:
+            variants = (original(table),)
+        else:
+            variants = fit_variants(table, config, progress=progress)
+    elif config is not None:
+        raise ParameterError(
+            f"{model} is compressed already; leave the plan out, or give the model it was made from"
+        )
+    else:
+        subject = Subject(compressed.table, options)
+        check_available(checks, subject)
+        variants = compressed.variants(progress)
+    results = run_checks(checks, subject, variants, progress)
+    return Evaluation(
+        name=subject.table.name,
+        variants=tuple(variant.as_dict() for variant in variants),
+        results=results,
+        seconds=time.perf_counter() - began,
+        notes=subject.table.notes,
+    )
+
+
+def find_checks(names: Sequence[str]) -> tuple[Check, ...]:
+    """Checks by their names, each once.
+
+    Raises:
+        ParameterError: If there is none of a name, or none are named.
+    """
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown or not names:
+        raise ParameterError(
+            f"the checks are {', '.join(CHECKS)}, got {', '.join(unknown) or 'none'}"
+        )
+    return tuple(CHECKS[name] for name in dict.fromkeys(names))
+
+
+def check_available(checks: Sequence[Check], subject: Subject) -> None:
+    """Refuse checks that cannot be run; call it before long work.
+
+    Raises:
+        ParameterError: With the reason.
+    """
+    for check in checks:
+        reason = check.unavailable(subject)
+        if reason is not None:
+            raise ParameterError(f"the check {check.name} cannot be run: {reason}")
+
+
+def run_checks(
+    checks: Sequence[Check],
+    subject: Subject,
+    variants: Sequence[Variant],
+    progress: ProgressCallback = ignore_progress,
+) -> tuple[CheckResult, ...]:
+    """Run checks one after the other.
+
+    Args:
+        checks: That are available for the subject.
+        subject: What is checked.
+        variants: Of its table; the original first.
+        progress: Called throughout; may raise to stop.
+    """
+    return tuple(run_check(check, subject, variants, progress) for check in checks)
+
+
+def run_check(
+    check: Check,
+    subject: Subject,
+    variants: Sequence[Variant],
+    progress: ProgressCallback = ignore_progress,
+) -> CheckResult:
+    """Measure all variants on the same items, and bootstrap the differences.
+
+    Args:
+        check: That is available for the subject.
+        subject: What is checked.
+        variants: Of its table; the original first.
+        progress: Called several times a second; may raise to stop.
+    """
+    phase = f"{check.title}: preparing"
+    progress(Progress(phase=phase, done=0, total=1))
+    prepared = check.prepare(subject, progress)
+    progress(Progress(phase=phase, done=1, total=1))
+    outcomes: dict[str, Outcome] = {}
+    seconds: list[float] = []
+    for variant in variants:
+        began = time.perf_counter()
+        outcomes[variant.name] = prepared.measure(
+            variant, _reporter(f"{check.title}: {variant.name}", progress)
+        )
+        seconds.append(time.perf_counter() - began)
+    found = prepared.compare(outcomes)
+    drawn = _reporter(f"{check.title}: intervals", progress)
+    draws = 0
+
+    def statistic(items: Items) -> Sequence[float]:
+        nonlocal draws
+        drawn(min(draws, RESAMPLES), RESAMPLES)
+        draws += 1
+        return found.statistic(items)
+
+    values, drops = bootstrap(statistic, found.n, seed=subject.options.seed)
+    return CheckResult(
+        check=check.name,
+        metric=found.metric,
+        higher_is_better=found.higher_is_better,
+        n=found.n,
+        scores=tuple(
+            Score(
+                variant=variant.name,
+                role=variant.role,
+                parameters=variant.parameters,
+                stored_bytes=variant.stored_bytes,
+                value=value,
+                drop=drop,
+                seconds=took,
+            )
+            for variant, value, drop, took in zip(variants, values, drops, seconds, strict=True)
+        ),
+        notes=found.notes,
+        details=found.details,
+        settings=found.settings,
+    )
+
+
+def _reporter(phase: str, progress: ProgressCallback) -> Report:
+    def report(done: int, total: int) -> None:
+        progress(Progress(phase=phase, done=done, total=max(1, total)))
+
+    return report
+
+
+def _settings(
+    config: CompressionConfig | None, options: CheckOptions | None, given: dict[str, Any]
+) -> tuple[CompressionConfig | None, CheckOptions]:
+    """The plan, if there is one, and what checks are told, out of what was given for both."""
+    own = {name: given.pop(name) for name in ("data", "text", "probe_task") if name in given}
+    if "seed" in given:
+        own["seed"] = given["seed"]
+    if (config is not None and set(given) - {"seed"}) or (options is not None and own):
+        raise ParameterError(
+            f"settings were given twice, as objects and as {', '.join([*given, *own])}; give one"
+        )
+    if set(given) - {"seed"}:
+        config = CompressionConfig(**given)
+    own = {name: str(value) if name in ("data", "text") else value for name, value in own.items()}
+    return config, replace(options or CheckOptions(), **own)

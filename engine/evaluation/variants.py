@@ -1,0 +1,179 @@
+"""The embeddings that are compared: the original, the smaller one, and SVDs of that size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from engine.budget import matching_rank
+from engine.compression import CompressionConfig, fit_plan, fit_svd
+from engine.errors import ParameterError
+from engine.evaluation.results import Role
+from engine.factorization import Factorization
+from engine.figures import is_plain_svd
+from engine.frequencies.row_use import NO_WEIGHTS, RowUse, count_row_use
+from engine.methods import Fitter, fit_alone
+from engine.progress import ProgressCallback, ignore_progress
+from engine.table import EmbeddingTable
+
+if TYPE_CHECKING:
+    from engine.network.embedding import SubspaceEmbedding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Variant:
+    """One embedding that a model can wear.
+
+    Attributes:
+        name: As in ``"k = 5"``.
+        role: What it is.
+        parameters: Numbers of it.
+        stored_bytes: Bytes of it; the original's in float32.
+        relative_error: ‖A − Â‖² / ‖A‖²; 0 for the original.
+        factorization: What it is made of; None for the original, or where a whole model has it.
+        model: A compressed model that wears it, as its folder holds it.
+    """
+
+    name: str
+    role: Role
+    parameters: int
+    stored_bytes: int
+    relative_error: float
+    factorization: Factorization | None = None
+    model: Any = None
+
+    @property
+    def layer(self) -> SubspaceEmbedding:
+        """The embedding of its model; only where it has one."""
+        return self.model.get_input_embeddings()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its name and sizes as plain values for JSON."""
+        names = ("name", "role", "parameters", "stored_bytes", "relative_error")
+        return {name: getattr(self, name) for name in names}
+
+
+def original(table: EmbeddingTable) -> Variant:
+    """The table as it came."""
+    return Variant(
+        name="original",
+        role="original",
+        parameters=table.matrix.numel(),
+        stored_bytes=table.dense_bytes,
+        relative_error=0.0,
+    )
+
+
+def of_factorization(
+    table: EmbeddingTable, plan: Factorization, *, name: str, role: Role
+) -> Variant:
+    """A factorization of a table."""
+    return Variant(
+        name=name,
+        role=role,
+        parameters=plan.parameters,
+        stored_bytes=plan.stored_bytes,
+        relative_error=plan.relative_error(table.matrix),
+        factorization=plan,
+    )
+
+
+def fit_variants(
+    table: EmbeddingTable,
+    config: CompressionConfig,
+    *,
+    fitter: Fitter = fit_alone,
+    progress: ProgressCallback = ignore_progress,
+) -> tuple[Variant, ...]:
+    """Fit a plan and the SVDs of its size.
+
+    Args:
+        table: What to make smaller.
+        config: The plan; its ``neighbours`` and ``queries`` do not matter here.
+        fitter: Who fits; see `engine.factorize`.
+        progress: Called throughout; may raise to stop.
+
+    Returns:
+        The original, the plan, and its rivals: the SVD of the smallest rank that stores at least
+        as many numbers, in as many bits each, and with token weights the weighted one.
+
+    Raises:
+        ParameterError: If the plan does not fit the table.
+        SourceError: If the tokens cannot be counted.
+    """
+    use = _count(table, config, progress)
+    plan = fit_plan(table, config, use, fitter=fitter, progress=progress)
+    ours = of_factorization(table, plan, name=name_plan(plan.k, config), role="compressed")
+    return (original(table), ours, *_fit_rivals(table, ours, config, use, progress))
+
+
+def add_rivals(
+    table: EmbeddingTable,
+    ours: Variant,
+    config: CompressionConfig,
+    *,
+    progress: ProgressCallback = ignore_progress,
+) -> tuple[Variant, ...]:
+    """The original, a plan that is there already, and the SVDs of its size, as `fit_variants` does.
+
+    Args:
+        table: What the plan is of.
+        ours: The plan.
+        config: How it was made.
+        progress: Called throughout; may raise to stop.
+    """
+    use = _count(table, config, progress)
+    return (original(table), ours, *_fit_rivals(table, ours, config, use, progress))
+
+
+def name_plan(k: int, config: CompressionConfig) -> str:
+    """What a plan of k subspaces is called beside its rivals: "k = 5, 8 bits"."""
+    bits = "" if config.bits is None else f", {config.bits} bits"
+    if not is_plain_svd(k, affine=config.affine, loss=config.loss):
+        return f"k = {k}{bits}"
+    return ("SVD" if config.weights == NO_WEIGHTS else "weighted SVD") + bits
+
+
+def read_config(values: dict[str, Any]) -> CompressionConfig:
+    """The config of a run's record.
+
+    Raises:
+        ParameterError: If it is not one of this version's.
+    """
+    unknown = sorted(set(values) - {item.name for item in fields(CompressionConfig)})
+    if unknown:
+        raise ParameterError(
+            f"the run was made with {', '.join(unknown)}, which this version does not know; "
+            "compress it again"
+        )
+    return CompressionConfig(**values)
+
+
+def _count(
+    table: EmbeddingTable, config: CompressionConfig, progress: ProgressCallback
+) -> RowUse | None:
+    return count_row_use(
+        table, config.weights, config.weight_power, config.weight_floor, progress=progress
+    )
+
+
+def _fit_rivals(
+    table: EmbeddingTable,
+    ours: Variant,
+    config: CompressionConfig,
+    use: RowUse | None,
+    progress: ProgressCallback,
+) -> list[Variant]:
+    n, d = table.matrix.shape
+    rank = matching_rank(n, d, ours.parameters)
+    rivals: list[Variant] = []
+    for name, weights in (("SVD", None), ("weighted SVD", None if use is None else use.weights)):
+        if name != "SVD" and weights is None:
+            continue
+        svd = fit_svd(table, rank, weights, name=f"the {name}", progress=progress)
+        if config.bits is not None:
+            svd = svd.quantize(bits=config.bits, basis_bits=config.basis_bits)
+            name = f"{name}, {config.bits} bits"
+        if ours.name != name:  # then it is that SVD itself
+            rivals.append(of_factorization(table, svd, name=name, role="svd"))
+    return rivals
