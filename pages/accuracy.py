@@ -27,6 +27,7 @@ _CHECKS, _GLUE = "Quick checks", "GLUE results"
 def main() -> None:
     """Draw the page."""
     st.title("Does the smaller model still work?")
+    source, table, problem = _choose_table()
     evidence = st.segmented_control(
         "Evidence",
         [_CHECKS, _GLUE],
@@ -37,22 +38,25 @@ def main() -> None:
         help="Quick checks take seconds and look at your plan. GLUE results were measured ahead, "
         "with hours of fine-tuning.",
     )
-    table = source = None
-    try:
-        source = inputs.choose_source()
-        if source is not None:
-            table = state.load_source(source)
-    except EngineError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-        if evidence == _CHECKS:
-            return
-    if evidence == _GLUE:
+    if evidence == _GLUE:  # which are of models of their own, whatever the sidebar names
         jobs.show_others()
         _glue()
+    elif problem:
+        st.error(literal(problem), icon=":material/error:")
     elif source is None or table is None:
         st.info("Name a model or a file in the sidebar to check a plan of it.")
     else:
         _checks(source, table)
+
+
+def _choose_table() -> tuple[Source | None, EmbeddingTable | None, str]:
+    """Where the table comes from, the table, and why there is none."""
+    source = None
+    try:
+        source = inputs.choose_source()
+        return source, None if source is None else state.load_source(source), ""
+    except EngineError as error:
+        return source, None, str(error)
 
 
 def _glue() -> None:
