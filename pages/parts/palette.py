@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from plotly.colors import sample_colorscale
 
-# Okabe and Ito's set, strongest contrast first; the last stands for their black.
-_HUES = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#F0E442")
-_INK = {"light": "#4A4A4A", "dark": "#D8D8D8"}
+from engine.colours import COLOURS
+from engine.colours import subspace_colour as subspace_colour  # the charts' colours, in one place
+
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down")
 
 # Even steps of lightness, the same to every kind of colour vision; without the end that would
@@ -26,12 +26,6 @@ BETTER = {"light": "#005F99", "dark": "#7CC4F5"}
 PAGE = {"light": "#FFFFFF", "dark": "#0F151D"}  # backgroundColor of .streamlit/config.toml
 
 
-def subspace_colour(label: int, theme: str) -> str:
-    """Colour of a subspace; it repeats after eight, with another symbol."""
-    colours = (*_HUES, _INK[theme])
-    return colours[label % len(colours)]
-
-
 def subspace_symbol(label: int) -> str:
     """Symbol of a subspace: the next one each time the colours start over."""
-    return _SYMBOLS[label // (len(_HUES) + 1) % len(_SYMBOLS)]
+    return _SYMBOLS[label // COLOURS % len(_SYMBOLS)]

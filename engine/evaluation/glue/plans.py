@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ParameterError
-from engine.factorization import Factorization
-from engine.methods import factorize
+
+if TYPE_CHECKING:  # reading a name needs no torch
+    from torch import Tensor
+
+    from engine.factorization import Factorization
 
 _NAME = re.compile(r"(svd|k(?P<k>[2-9]|[1-9]\d+)(?P<optimal>-optimal)?)(?P<weighted>-weighted)?")
 _STEPS = 20  # of one start: the paper's own runs took 15 to 25
@@ -72,6 +73,8 @@ class GluePlan:
             seed: Of the start.
             weights: Shape (n,); used where the plan is weighted.
         """
+        from engine.methods import factorize
+
         options: dict[str, Any] = {"rate": rate, "seed": seed}
         if self.k == 1:
             options["method"] = "svd"
