@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -42,6 +43,11 @@ class Split:
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.first)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The note as a full sentence, if there is one."""
+        return (f"{self.task.title} {self.name}: {self.note}.",) if self.note else ()
 
     def sample(self, count: int, seed: int = 0) -> Split:
         """So many rows drawn without replacement, in their order; itself if it has no more."""
@@ -162,3 +168,28 @@ def _split(task: GlueTask, name: SplitName, texts: list[Any], labels: list[float
         second=tuple(rest[0]) if rest else (),
         labels=np.asarray(labels, dtype=np.float64 if task.is_regression else np.int64),
     )
+
+
+def lacks_task(task: GlueTask, data: str | Path | None = None) -> str | None:
+    """Why a task's rows cannot be read, and what to do; None where they may be.
+
+    The hub is not asked: whether it can be reached shows when `load_split` reads from it.
+
+    Args:
+        task: Which.
+        data: As in `load_split`.
+    """
+    folder = data_folder(data)
+    if folder is not None:
+        missing = [f for f in ("train.tsv", "dev.tsv") if not (folder / task.name / f).is_file()]
+        if missing:
+            return (
+                f"the data folder has no {task.name}/{missing[0]}; name one that has by --data or "
+                f"{DATA_VARIABLE}, or unset both to read GLUE from the hub"
+            )
+    elif find_spec("datasets") is None:
+        return (
+            "GLUE comes from the hub by the datasets package: pip install 'subspace-atlas[glue]'; "
+            f"or name a folder of TSV files by --data or {DATA_VARIABLE}"
+        )
+    return None

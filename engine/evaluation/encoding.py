@@ -38,8 +38,11 @@ class Tokenised:
         """Number of texts."""
         return len(self.ids)
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, tokens: int = TOKENS_A_BATCH) -> Iterator[tuple[Tensor, Tensor]]:
         """Texts of one length together, so that nothing is padded.
+
+        Args:
+            tokens: Most of a batch, but for one long text.
 
         Yields:
             Which texts, shape (m,), and their tokens, shape (m, length).
@@ -48,8 +51,53 @@ class Tokenised:
         for text, ids in enumerate(self.ids):
             by_length[len(ids)].append(text)
         for length, texts in sorted(by_length.items()):
-            for part in torch.tensor(texts).split(max(1, TOKENS_A_BATCH // max(1, length))):
+            for part in torch.tensor(texts).split(max(1, tokens // max(1, length))):
                 yield part, torch.tensor([self.ids[text] for text in part.tolist()])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TokenisedPairs:
+    """Texts, alone or in pairs, each distinct one tokenised once.
+
+    Attributes:
+        texts: The distinct ones.
+        sides: Which text stands where: one or two, each of shape (n,).
+    """
+
+    texts: Tokenised
+    sides: tuple[Tensor, ...]
+
+    def vectors(self, states: Tensor) -> list[Tensor]:
+        """The vectors of each side, shape (n, width), out of those of the texts."""
+        return [states[side] for side in self.sides]
+
+
+def tokenise_pairs(
+    tokenizer: Any,  # noqa: ANN401 - of any class of transformers
+    sides: Sequence[Sequence[str]],
+    longest: int,
+) -> TokenisedPairs:
+    """Tokenise texts, alone or in pairs.
+
+    Args:
+        tokenizer: Of transformers.
+        sides: One sequence of texts, or two of one length.
+        longest: Most tokens of a text.
+    """
+    distinct = sorted({text for side in sides for text in side})
+    place = {text: number for number, text in enumerate(distinct)}
+    return TokenisedPairs(
+        texts=tokenise(tokenizer, distinct, longest),
+        sides=tuple(torch.tensor([place[text] for text in side]) for side in sides),
+    )
+
+
+def cut_notes(texts: Tokenised, longest: int) -> tuple[str, ...]:
+    """A sentence on texts that are too long for the model, if any are."""
+    if not texts.cut:
+        return ()
+    noun = "text fills" if texts.cut == 1 else "texts fill"
+    return (f"{texts.cut:,} {noun} all {longest} tokens the model reads, and may be cut there.",)
 
 
 def tokenise(tokenizer: Any, texts: Sequence[str], longest: int) -> Tokenised:  # noqa: ANN401

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
 
-import torch
 from torch import Tensor
 
 from engine.errors import EngineError, ModelError
@@ -207,15 +205,6 @@ class Subject:
         except (OSError, ValueError):
             found = {}
         return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Content hash of all weights of the original model."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
 
     def rows(self, variant: Variant, rows: Tensor) -> Tensor:
         """Rows of a variant's embedding.

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from engine.errors import ParameterError, SourceError
 from engine.evaluation.checks.check import Check, Comparison, Outcome, mean_of
-from engine.evaluation.encoding import Report, Tokenised, pooled_states, tokenise
+from engine.evaluation.encoding import Report, cut_notes, pooled_states, tokenise
 from engine.evaluation.subject import Subject
 from engine.evaluation.variants import Variant
 from engine.frequencies import table_token_counts
@@ -118,14 +118,6 @@ def read_sentences(path: str | None) -> tuple[list[str], list[str]]:
     if len(lines) > _MOST:
         return lines[:_MOST], [f"Of {file.name} the first {_MOST:,} lines were read."]
     return lines, []
-
-
-def cut_notes(texts: Tokenised, longest: int) -> list[str]:
-    """A sentence on texts that are too long for the model, if any are."""
-    if not texts.cut:
-        return []
-    noun = "text fills" if texts.cut == 1 else "texts fill"
-    return [f"{texts.cut:,} {noun} all {longest} tokens the model reads, and may be cut there."]
 
 
 def _neighbours_kept(before: Outcome, after: Outcome) -> float:
