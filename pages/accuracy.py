@@ -85,10 +85,10 @@ def _checks(source: Source, table: EmbeddingTable) -> None:
         )
         st.page_link("pages/explore.py", label="Make a plan", icon=":material/arrow_forward:")
         return
-    st.markdown(
-        f"**{literal(table.name)}**, and the same with its embedding stored smaller: "
-        f"{_describe(view)}. Both are given the same items, beside the SVD of the plan's size. "
-        "What the smaller one loses is its **drop**; an interval that holds zero may be chance."
+    st.markdown(f"**{literal(table.name)}** with {_describe(view)}.")
+    st.caption(
+        "The original, the plan and the SVD of its size are given the same items. What one of them "
+        "loses is its drop; where the drop's 95 % interval holds zero, it may be chance."
     )
     if jobs.outcome("evaluate") is not None:
         st.toast("The checks are done.", icon=":material/check:")

@@ -13,7 +13,7 @@ from pages.parts.palette import ACCENT, CONTEXT, WEIGHTED_SVD, subspace_colour
 from pages.parts.wording import decimals, escape, interval, short_bytes
 
 _CLOSE = 0.02  # of the axis: nearer points would hide each other's bars
-_STEP = 0.035  # of the axis, between points that stand side by side
+_STEP = 0.06  # of the axis, between points that stand side by side
 _TICKS = (0, 0.25, 0.5, 0.75, 1)
 _FAINT = 0.35
 _GLYPHS = {"circle-open": "○", "circle": "●", "square": "■", "diamond": "◆"}
@@ -54,15 +54,18 @@ def check_chart(
         figure.add_trace(_point(result, score, at=at, kind=_kind(score, theme), bars=True))
     widest = max(whole, *places, *(score.stored_bytes for score in faint))
     return figure.update_layout(
-        height=260,
+        height=270,
         hovermode="closest",
-        margin={"l": 44, "r": 8, "t": 8, "b": 44},
+        margin={"l": 44, "r": 8, "t": 8, "b": 56},
         showlegend=False,
         xaxis={
             "range": [-0.03 * whole, 1.07 * widest],
             "tickvals": [share * whole for share in _TICKS],
-            "ticktext": [f"{share:.0%}<br>{short_bytes(share * whole)}" for share in _TICKS],
+            "ticktext": [
+                f"{share:.0%}<br>{short_bytes(share * whole) if share else ''}" for share in _TICKS
+            ],
             "tickangle": 0,
+            "title": {"text": "stored", "standoff": 4},
             "zeroline": False,
         },
         yaxis={"title": loss_word(result), "zeroline": False, "nticks": 6},

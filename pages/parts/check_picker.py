@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
 
 import streamlit as st
 
-from engine import EmbeddingTable
+from engine import EmbeddingTable, EngineError
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.checks.check import Check
 from engine.evaluation.evaluating import DEFAULT_CHECKS
@@ -18,8 +18,9 @@ from pages.parts.state import Source, View, keep_upload
 from pages.parts.wording import literal
 
 _COLUMNS = 2
-_LAST_SENTENCES = "last-sentences"
-_FIDELITY, _PROBE = "fidelity", "probe"
+_LAST_SENTENCES, _TAKEN = "last-sentences", "taken-sentences"
+_READ_SENTENCES = {"fidelity", "language"}
+_PROBE = "probe"
 
 
 def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: bool) -> None:
@@ -32,10 +33,11 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
         unfold: Whether they are open to begin with: nothing was measured yet.
     """
     subject = Subject(table, alone=bool(source.tensor or source.tokens))
-    reasons = {name: check.unavailable(subject) for name, check in CHECKS.items()}
+    with st.spinner("Looking which checks can be run …"):  # seconds, where transformers loads
+        reasons = {name: check.unavailable(subject) for name, check in CHECKS.items()}
     # Those that can be run come first, each group in its own order.
     ordered = sorted(CHECKS.values(), key=lambda check: reasons[check.name] is not None)
-    label = "Choose checks" if unfold else "Run checks again, or others"
+    label = "Choose checks, then run them" if unfold else "Run checks again, or others"
     with st.expander(label, expanded=unfold, icon=":material/checklist:"):
         picked: list[str] = []
         for begin in range(0, len(ordered), _COLUMNS):
@@ -44,15 +46,17 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
                 with column.container(border=True, height="stretch"):
                     if _choose(check, reasons[check.name]):
                         picked.append(check.name)
-        options = _choose_options(picked)
+        row = st.container(horizontal=True, vertical_alignment="bottom")
         noun = "check" if len(picked) == 1 else "checks"
-        pressed = st.button(
+        pressed = row.button(
             f"Run {len(picked)} {noun}",
             type="primary",
             disabled=not picked or jobs.is_active("evaluate"),
             icon=":material/play_arrow:",
             key="run-checks",
         )
+        with row:
+            options = _choose_options(picked)
     if pressed:
         params = {"run": view.run_id, "checks": picked, "options": asdict(options)}
         jobs.start("evaluate", source, params)
@@ -69,8 +73,8 @@ def _choose(check: Check, reason: str | None) -> bool:
         key=key,
         disabled=reason is not None,
     )
-    st.markdown(f":material/visibility: {literal(check.tells)}")
-    st.markdown(f":material/visibility_off: {literal(check.blind)}")
+    st.markdown(f"**Tells:** {literal(check.tells)}")
+    st.markdown(f"**Limits:** {literal(check.blind)}")
     if reason is not None:
         st.caption(f":material/block: **Cannot be run:** {literal(reason)}.")
     return picked
@@ -80,7 +84,7 @@ def _choose_options(picked: list[str]) -> CheckOptions:
     """What the chosen checks let one decide."""
     text: str | None = None
     task = CheckOptions().probe_task
-    if _FIDELITY in picked:
+    if _READ_SENTENCES.intersection(picked):
         text = _choose_text()
     if _PROBE in picked:
         task = st.selectbox(
@@ -88,18 +92,31 @@ def _choose_options(picked: list[str]) -> CheckOptions:
             list(GLUE_TASKS),
             index=list(GLUE_TASKS).index(task),
             key="accuracy-probe-task",
+            width=380,
             format_func=lambda name: f"{GLUE_TASKS[name].title}: {GLUE_TASKS[name].asks}",
         )
     return CheckOptions(text=text, probe_task=task)
 
 
 def _choose_text() -> str | None:
-    file = st.file_uploader(
-        f"Sentences of yours for {CHECKS[_FIDELITY].title.lower()}, one a line (optional)",
-        key="sentences-upload",
-        help="UTF-8, plain or gzipped. Without one, built-in English sentences are read.",
-    )
-    if file is not None:
+    path: str | None = st.session_state.get(_LAST_SENTENCES)
+    label = "Sentences of yours" if path is None else literal(Path(path).name)
+    with st.popover(label, icon=":material/upload_file:"):
+        file = st.file_uploader(
+            "Text in UTF-8, one sentence a line, plain or gzipped",
+            key="sentences-upload",
+            help="Without one, built-in English sentences are read.",
+        )
+        back = path is not None and st.button("Back to the built-in sentences")
+    if back:
+        st.session_state.pop(_LAST_SENTENCES)
+        st.rerun()
+    if file is None or file.file_id == st.session_state.get(_TAKEN):
+        return path  # one that was taken may have been put away since
+    try:
         st.session_state[_LAST_SENTENCES] = keep_upload(file)
-    path: Any = st.session_state.get(_LAST_SENTENCES)
-    return path
+    except EngineError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return path
+    st.session_state[_TAKEN] = file.file_id
+    st.rerun()  # the button then has its name

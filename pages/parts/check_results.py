@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.results import CheckResult, Score
+from engine.evaluation.scores import Interval
 from pages.parts.check_chart import check_chart, loss_word, score_glyph
 from pages.parts.evaluations import Measured, of_other_plans
 from pages.parts.palette import BETTER, WORSE
 from pages.parts.wording import decimals, interval, literal, short_bytes
 
-_COLUMNS = 3  # charts beside each other; under each other where it is narrow
-_RESULT_COLUMNS = ("Check", "Variant", "Stored", "Value", "Drop", "Beyond chance", "Seconds", "n")
+_COLUMNS = 3  # charts beside each other at most; under each other where it is narrow
+# What is asked first stands first: a phone shows three columns.
+_RESULT_COLUMNS = ("Check", "Variant", "Drop", "Beyond chance", "Value", "Stored", "Seconds", "n")
 
 
 def show_results(found: dict[str, Measured], measured: tuple[Measured, ...], *, name: str) -> None:
@@ -33,6 +36,7 @@ def show_results(found: dict[str, Measured], measured: tuple[Measured, ...], *, 
     notes = {note: title_of(result.check) for result in reversed(results) for note in result.notes}
     for note, title in reversed(notes.items()):
         st.caption(f":material/info: {literal(title)}: {literal(note)}")
+    _show_details(results)
 
 
 def title_of(check: str) -> str:
@@ -41,7 +45,7 @@ def title_of(check: str) -> str:
 
 
 def say_who_loses(results: Sequence[CheckResult]) -> str:
-    """For each variant, in how many checks it is clearly worse than the original."""
+    """In how many checks each variant is clearly worse than the original, ours first."""
     lost: dict[str, list[bool]] = {}
     for result in results:
         for score in result.scores[1:]:
@@ -49,24 +53,41 @@ def say_who_loses(results: Sequence[CheckResult]) -> str:
     clauses = [
         f"**{literal(variant)}** in {sum(found)} of {len(found)}" for variant, found in lost.items()
     ]
-    return f"Clearly worse than the original, beyond chance: {', '.join(clauses)} checks."
+    return (
+        f"Worse than the original beyond chance: {', '.join(clauses)} checks."
+        f"{_say_against_svd(results)}"
+    )
+
+
+def _say_against_svd(results: Sequence[CheckResult]) -> str:
+    """In how many checks ours loses less than the SVD of its size; nothing without one."""
+    better: list[bool] = []
+    for result in results:
+        ours = [score for score in result.scores if score.role == "compressed"]
+        svds = [score for score in result.scores if score.role == "svd"]
+        if ours and svds:
+            least = min(result.loss(score).value for score in svds)
+            better.append(result.loss(ours[0]).value < least)
+    if not better:
+        return ""
+    svd = "the better SVD" if any(len(result.scores) > 3 for result in results) else "the SVD"
+    return f" The plan loses less than {svd} of its size in {sum(better)} of {len(better)}."
 
 
 def _show_charts(found: Sequence[Measured], measured: tuple[Measured, ...]) -> None:
     theme = st.context.theme.type or "light"
-    for begin in range(0, len(found), _COLUMNS):
-        columns = st.columns(_COLUMNS, gap="medium")
-        for column, item in zip(columns, found[begin : begin + _COLUMNS], strict=False):
-            with column.container(border=True, key=f"result-{item.result.check}"):
+    count = 2 if len(found) in (1, 2, 4) else _COLUMNS  # no row of one beside two holes
+    for begin in range(0, len(found), count):
+        columns = st.columns(count, gap="medium")
+        for column, item in zip(columns, found[begin : begin + count], strict=False):
+            with column.container(border=True, height="stretch", key=f"result-{item.result.check}"):
                 _show_chart(item, of_other_plans(measured, item), theme)
 
 
 def _show_chart(item: Measured, others: tuple[CheckResult, ...], theme: str) -> None:
     result = item.result
     st.markdown(f"**{literal(title_of(result.check))}**")
-    st.caption(
-        f"{literal(result.metric)}; {'higher' if result.higher_is_better else 'lower'} is better"
-    )
+    st.caption(literal(result.metric))
     st.plotly_chart(
         check_chart(result, others=others, theme=theme),
         key=f"chart-{result.check}",
@@ -74,15 +95,21 @@ def _show_chart(item: Measured, others: tuple[CheckResult, ...], theme: str) -> 
         alt=f"{title_of(result.check)}: {loss_word(result)} against stored bytes, with 95 % "
         "intervals. The same figures are in the table below.",
     )
-    for score in result.scores[1:]:
-        st.markdown(f"{score_glyph(score)} {literal(score.variant)}, {_say_loss(result, score)}")
-    st.caption(f"{result.n:,} items · {item.made:%d %b %H:%M}")
+    # Lines of one paragraph: a paragraph each would stand far apart.
+    st.markdown(
+        "  \n".join(
+            f"{score_glyph(score)} {literal(score.variant)}: {_say_loss(result, score)}"
+            for score in result.scores[1:]
+        )
+    )
+    better = "higher" if result.higher_is_better else "lower"
+    st.caption(f"{result.n:,} items, {better} is better · {item.made:%d %b %H:%M}")
 
 
 def _say_loss(result: CheckResult, score: Score) -> str:
     loss = result.loss(score)
     if not loss.excludes_zero:
-        return f"no clear {loss_word(result)}: {decimals(loss.value)} {interval(loss)}"
+        return f"no clear {loss_word(result)}, {decimals(loss.value)} {interval(loss)}"
     if loss.value > 0:
         return f"**{loss_word(result)} {decimals(loss.value)}** {interval(loss)}"
     return f"**better by {decimals(-loss.value)}** {interval(loss.negated())}"
@@ -123,16 +150,50 @@ def _show_table(results: Sequence[CheckResult], *, name: str) -> None:
     )
 
 
+def _show_details(results: Sequence[CheckResult]) -> None:
+    """Further figures of each variant, folded away; nothing where there are none."""
+    rows = [
+        {"Check": title_of(result.check), "Figure": name, **values}
+        for result in results
+        for name, values in _by_variant(result.details, [s.variant for s in result.scores])
+    ]
+    if rows:
+        with st.expander("Further figures", icon=":material/more_horiz:"):
+            st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder="–")
+
+
+def _by_variant(
+    details: dict[str, Any], variants: Sequence[str], above: str = ""
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Every figure in the details that each variant has one of, with its name."""
+    for name, values in details.items():
+        if not isinstance(values, dict):
+            continue
+        full = f"{above}{name}"
+        if set(values) <= set(variants):
+            yield full, {variant: _cell(value) for variant, value in values.items()}
+        else:
+            yield from _by_variant(values, variants, f"{full}: ")
+
+
+def _cell(value: float | dict[str, float]) -> str:
+    """A number, with its interval where it has one."""
+    if isinstance(value, dict):
+        found = Interval(**value)
+        return f"{decimals(found.value)} {interval(found)}"
+    return decimals(value)
+
+
 def _row(result: CheckResult, score: Score) -> tuple[object, ...]:
     loss = result.loss(score)
     original = score.role == "original"
     return (
         title_of(result.check),
         score.variant,
-        short_bytes(score.stored_bytes),
-        f"{decimals(score.value.value)} {interval(score.value)}",
         "" if original else f"{decimals(loss.value)} {interval(loss)}",
         "" if original else "yes" if loss.excludes_zero else "no",
+        f"{decimals(score.value.value)} {interval(score.value)}",
+        short_bytes(score.stored_bytes),
         score.seconds,
         result.n,
     )

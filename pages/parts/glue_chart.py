@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from engine.evaluation.glue.ensembles import is_ensemble, plan_title
+from engine.evaluation.glue.ensembles import is_ensemble
 from engine.evaluation.glue.plans import GluePlan
 from engine.evaluation.glue.summary import GluePoint
 from pages.parts.palette import ACCENT, CONTEXT, WEIGHTED_SVD, subspace_colour
@@ -22,11 +22,13 @@ class GlueLine:
     """A plan on a task, before or after further training.
 
     Attributes:
-        plan: Its name.
+        plan: Which.
+        name: For the legend.
         points: By rising rate.
     """
 
     plan: str
+    name: str
     points: tuple[GluePoint, ...]
 
 
@@ -84,13 +86,13 @@ def _add_band(figure: go.Figure, line: GlueLine, colour: str) -> None:
             hoverinfo="skip",
             showlegend=False,
             legendgroup=line.plan,  # hidden with its line
-            name=f"{plan_title(line.plan)}, 95 %",
+            name=f"{escape(line.name)}, 95 %",
         )
     )
 
 
 def _add_line(figure: go.Figure, line: GlueLine, look: dict[str, Any]) -> None:
-    name = escape(plan_title(line.plan))
+    name = escape(line.name)
     figure.add_trace(
         go.Scatter(
             x=[point.rate for point in line.points],

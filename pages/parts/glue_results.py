@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from engine.evaluation.glue.cells import Stage
-from engine.evaluation.glue.ensembles import family_title, is_ensemble, plan_title
+from engine.evaluation.glue.ensembles import BEST_PLAN, family_title, is_ensemble, plan_title
 from engine.evaluation.glue.plans import GluePlan
 from engine.evaluation.glue.summary import AVERAGE, GluePoint, GlueSummary
 from engine.evaluation.tasks import GLUE_TASKS
@@ -16,16 +16,18 @@ from pages.parts.glue_chart import GlueLine, glue_chart
 from pages.parts.wording import decimals, interval, literal, short_bytes
 
 _STAGES: dict[str, Stage] = {"Before": "compressed", "After": "retrained"}
+_SVDS = ("svd", "svd-weighted")
 _TOLD_RATE = 0.4  # the paper's own headline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chosen:
-    """What is looked at."""
+    """What is looked at; the lines are plans."""
 
     summary: GlueSummary
     task: str
     stage: Stage
+    lines: tuple[str, ...]
 
     @property
     def points(self) -> tuple[GluePoint, ...]:
@@ -64,7 +66,7 @@ def _choose(summaries: list[GlueSummary]) -> _Chosen:
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     by_name = {summary.model: summary for summary in summaries}
     name = bar.selectbox(
-        "Model", list(by_name), key="accuracy-model", bind="query-params", width=260
+        "Model", list(by_name), key="accuracy-model", bind="query-params", width=200
     )
     summary = by_name[name]
     tasks = [AVERAGE, *summary.tasks] if any(summary.averaged.values()) else list(summary.tasks)
@@ -74,7 +76,7 @@ def _choose(summaries: list[GlueSummary]) -> _Chosen:
         key="accuracy-task",
         bind="query-params",
         format_func=lambda task: _task_title(summary, task),
-        width=340,
+        width=300,
     )
     stage = bar.segmented_control(
         "Fine-tuning after it was made smaller",
@@ -86,7 +88,9 @@ def _choose(summaries: list[GlueSummary]) -> _Chosen:
         help="Before: the fine-tuned network with its embedding made smaller, nothing trained "
         "since. After: that network after two more epochs, beside the whole one after the same.",
     )
-    return _Chosen(summary=summary, task=task, stage=_STAGES[str(stage)])
+    with bar:
+        lines = _choose_lines(summary)
+    return _Chosen(summary=summary, task=task, stage=_STAGES[str(stage)], lines=lines)
 
 
 def _task_title(summary: GlueSummary, task: str) -> str:
@@ -97,17 +101,17 @@ def _task_title(summary: GlueSummary, task: str) -> str:
 
 
 def _say_headline(chosen: _Chosen) -> str:
-    """The best plan of subspaces beside the SVD, at the rate that the paper tells of."""
+    """The plan chosen without a look at dev rows beside the SVD, at the rate the paper tells."""
     rates = chosen.summary.rates(chosen.task, chosen.stage)
     rate = min(rates, key=lambda rate: abs(rate - _TOLD_RATE))
-    points = chosen.summary.at(chosen.task, chosen.stage, rate)
-    svd = next((point for point in points if point.plan == "svd"), None)
-    ours = [point for point in points if not point.plan.startswith("svd")]
-    clauses = [] if svd is None else [f"the **SVD** drops {_drop(svd)}"]
-    if ours:
-        best = min(ours, key=lambda point: point.drop.value)
-        clauses.append(f"**{literal(plan_title(best.plan))}** {_drop(best)}")
-        gain = best.gain()
+    points = {p.plan: p for p in chosen.summary.at(chosen.task, chosen.stage, rate)}
+    clauses = [f"the **SVD** drops {_drop(points['svd'])}"] if "svd" in points else []
+    ensembles = [plan for plan in points if is_ensemble(plan)]
+    ours = [plan for plan in points if plan not in _SVDS]
+    named = BEST_PLAN if BEST_PLAN in points else next(reversed([*ours, *ensembles]), None)
+    if named is not None:
+        clauses.append(f"**{literal(plan_title(named))}** {_drop(points[named])}")
+        gain = points[named].gain()
         if gain is not None:
             said = "inside the noise" if gain.inside_noise else "beyond chance"
             clauses.append(f"{decimals(gain.less.value)} less, {said}")
@@ -121,10 +125,9 @@ def _drop(point: GluePoint) -> str:
 def _show_chart(chosen: _Chosen) -> None:
     plans = [plan for plan in chosen.summary.plans if not is_ensemble(plan)]
     ks = sorted({GluePlan.parse(plan).k for plan in plans} - {1})
-    shown = _choose_plans(chosen.summary)
     lines = [
-        GlueLine(plan=plan, points=points)
-        for plan in shown
+        GlueLine(plan=plan, name=_line_name(plan), points=points)
+        for plan in chosen.lines
         if (points := chosen.summary.curve(chosen.task, chosen.stage, plan))
     ]
     st.plotly_chart(
@@ -136,20 +139,16 @@ def _show_chart(chosen: _Chosen) -> None:
     )
 
 
-def _choose_plans(summary: GlueSummary) -> list[str]:
+def _choose_lines(summary: GlueSummary) -> tuple[str, ...]:
     """The SVDs, and of the subspaces one family at a time: all at once hide each other."""
     families: dict[str, list[str]] = {}
     for plan in summary.plans:
-        if is_ensemble(plan):
-            optimal, weighted = "optimal" in plan, "weighted" in plan
-        else:
-            parsed = GluePlan.parse(plan)
-            if parsed.k == 1:
-                continue
-            optimal, weighted = parsed.optimal, parsed.weighted
-        families.setdefault(family_title(optimal=optimal, weighted=weighted), []).append(plan)
+        if plan not in _SVDS and plan != BEST_PLAN:
+            name = family_title(optimal="optimal" in plan, weighted="weighted" in plan)
+            families.setdefault(name, []).append(plan)
+    svds = [plan for plan in summary.plans if plan in _SVDS]
     if not families:
-        return list(summary.plans)
+        return tuple(svds)
     family = list(families)[-1]
     if len(families) > 1:
         family = st.selectbox(
@@ -158,10 +157,16 @@ def _choose_plans(summary: GlueSummary) -> list[str]:
             index=len(families) - 1,
             key="accuracy-family",
             bind="query-params",
-            width=340,
+            width=320,
         )
-    svds = [plan for plan in summary.plans if plan.startswith("svd")]
-    return [*svds, *families[family]]
+    return (*svds, *families[family])
+
+
+def _line_name(plan: str) -> str:
+    """Short: what the lines drawn have in common stands above them."""
+    if is_ensemble(plan):
+        return "best k by training set"
+    return plan_title(plan) if plan in _SVDS else f"k = {GluePlan.parse(plan).k}"
 
 
 def _show_notes(chosen: _Chosen) -> None:

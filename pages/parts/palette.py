@@ -16,7 +16,7 @@ SEQUENTIAL = {
     theme: sample_colorscale("Cividis", [low + (high - low) * step / 10 for step in range(11)])
     for theme, (low, high) in _CIVIDIS.items()
 }
-WEIGHTED_SVD = _HUES[5]  # the plain SVD is drawn in the accent; charts of k use the first hues
+WEIGHTED_SVD = subspace_colour(5, "light")  # the plain SVD has the accent, the k the first hues
 CONTEXT = {"light": "#9AA0A6", "dark": "#6B7280"}
 ACCENT = {"light": "#111827", "dark": "#FFFFFF"}
 # Of text, which needs more contrast than a mark: vermilion and blue of the set above, darker on
