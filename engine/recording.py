@@ -1,4 +1,4 @@
-"""Results as runs: what is written down about a compression or a sweep, and its files."""
+"""Results as runs: what is written down about a compression, a sweep or checks, and its files."""
 
 from __future__ import annotations
 
@@ -88,6 +88,30 @@ def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord,
         versions=installed_versions(),
     )
     return record, lambda folder: result.save(folder / SWEEP_FILE)
+
+
+def record_evaluation(
+    table: EmbeddingTable, config: dict[str, Any], figures: dict[str, Any]
+) -> RunRecord:
+    """Finished checks as a run, which has no files besides its record.
+
+    Args:
+        table: What was checked.
+        config: What was asked for.
+        figures: As `engine.evaluation.evaluating.Evaluation.as_dict` gives them.
+    """
+    variants = [variant["name"] for variant in figures["variants"]]
+    plan = "".join(f", {name}" for name in variants[1:2])
+    checks = ", ".join(result["check"] for result in figures["results"])
+    return RunRecord(
+        kind="evaluate",
+        name=f"{table.name}{plan}: {checks}",
+        source=_source(table),
+        config=config,
+        figures=figures,
+        wall_seconds=figures["seconds"],
+        versions=installed_versions(),
+    )
 
 
 def read_compression_figures(figures: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn, TypedDict, TypeGuard, cast, get_args
 from engine.errors import FormatError, ParameterError
 
 SCHEMA_VERSION = 1
-RunKind = Literal["compress", "sweep"]
+RunKind = Literal["compress", "evaluate", "sweep"]
 
 
 class RunSource(TypedDict):

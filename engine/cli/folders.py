@@ -89,4 +89,5 @@ def _describe(factorization: Factorization) -> dict[str, object]:
 def _held(run: Run, is_model: bool) -> str:
     if is_model:
         return "a compressed model"
-    return "a sweep" if run.record.kind == "sweep" else "a factorization"
+    held = {"compress": "a factorization", "evaluate": "what checks found", "sweep": "a sweep"}
+    return held[run.record.kind]

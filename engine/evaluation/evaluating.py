@@ -105,14 +105,7 @@ def evaluate(
         subject = Subject(compressed.table, options)
         check_available(checks, subject)
         variants = compressed.variants(progress)
-    results = run_checks(checks, subject, variants, progress)
-    return Evaluation(
-        name=subject.table.name,
-        variants=tuple(variant.as_dict() for variant in variants),
-        results=results,
-        seconds=time.perf_counter() - began,
-        notes=subject.table.notes,
-    )
+    return run_checks(checks, subject, variants, progress=progress, began=began)
 
 
 def find_checks(names: Sequence[str]) -> tuple[Check, ...]:
@@ -145,8 +138,10 @@ def run_checks(
     checks: Sequence[Check],
     subject: Subject,
     variants: Sequence[Variant],
+    *,
     progress: ProgressCallback = ignore_progress,
-) -> tuple[CheckResult, ...]:
+    began: float | None = None,
+) -> Evaluation:
     """Run checks one after the other.
 
     Args:
@@ -154,8 +149,17 @@ def run_checks(
         subject: What is checked.
         variants: Of its table; the original first.
         progress: Called throughout; may raise to stop.
+        began: When the work on them began, by `time.perf_counter`; now, when left out.
     """
-    return tuple(run_check(check, subject, variants, progress) for check in checks)
+    began = time.perf_counter() if began is None else began
+    results = tuple(run_check(check, subject, variants, progress) for check in checks)
+    return Evaluation(
+        name=subject.table.name,
+        variants=tuple(variant.as_dict() for variant in variants),
+        results=results,
+        seconds=time.perf_counter() - began,
+        notes=subject.table.notes,
+    )
 
 
 def run_check(

@@ -9,6 +9,7 @@ from engine.budget import matching_rank
 from engine.compression import CompressionConfig, fit_plan, fit_svd
 from engine.errors import ParameterError
 from engine.evaluation.results import Role
+from engine.export.keeping import read_plan
 from engine.factorization import Factorization
 from engine.figures import is_plain_svd
 from engine.frequencies.row_use import NO_WEIGHTS, RowUse, count_row_use
@@ -124,6 +125,29 @@ def add_rivals(
     """
     use = _count(table, config, progress)
     return (original(table), ours, *_fit_rivals(table, ours, config, use, progress))
+
+
+def variants_of_run(
+    table: EmbeddingTable, run_id: str | None, progress: ProgressCallback = ignore_progress
+) -> tuple[tuple[Variant, ...], dict[str, Any]]:
+    """The original, a plan of the store, and the SVDs of its size.
+
+    Args:
+        table: What the plan is of.
+        run_id: A compression in the store, or None for the plan that ships with the table.
+        progress: Called throughout; may raise to stop.
+
+    Returns:
+        The variants, and the plan's config.
+
+    Raises:
+        ParameterError: If there is no such plan, or it is of other rows.
+        FormatError: If the run is damaged.
+    """
+    plan, record = read_plan(table, run_id)
+    config = read_config(record.config)
+    ours = of_factorization(table, plan, name=name_plan(plan.k, config), role="compressed")
+    return add_rivals(table, ours, config, progress=progress), record.config
 
 
 def name_plan(k: int, config: CompressionConfig) -> str:

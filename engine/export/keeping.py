@@ -97,7 +97,7 @@ def keep_model(
     found = find_kept_model(table, run_id)
     if found is not None:
         return found
-    plan, record = _read_plan(table, run_id)
+    plan, record = read_plan(table, run_id)
     progress(Progress(phase="Loading the model", done=0, total=1))
     target = find_target(table)
     if target is None:
@@ -144,7 +144,17 @@ def _stamps(folder: Path) -> list[tuple[str, int, int]]:
     return sorted(found)
 
 
-def _read_plan(table: EmbeddingTable, run_id: str | None) -> tuple[Factorization, RunRecord]:
+def read_plan(table: EmbeddingTable, run_id: str | None) -> tuple[Factorization, RunRecord]:
+    """A plan of a table, and how it was made.
+
+    Args:
+        table: What it is a plan of.
+        run_id: As in `find_kept_model`.
+
+    Raises:
+        ParameterError: If there is no such plan, or it is of other rows.
+        FormatError: If the run is damaged.
+    """
     if run_id is None:
         starter = find_starter(table.fingerprint)
         if starter is None:

@@ -6,7 +6,8 @@ library, and the page reads it from there.
 
 from __future__ import annotations
 
-from dataclasses import fields
+import time
+from dataclasses import asdict, fields
 
 from engine.compression import CompressionConfig, compress_table
 from engine.errors import ParameterError
@@ -16,7 +17,7 @@ from engine.jobs.protocol import JsonObject, Task
 from engine.layout import umap_layout
 from engine.library import keep_umap_layout
 from engine.progress import Progress, ProgressCallback
-from engine.recording import record_compression, record_sweep
+from engine.recording import record_compression, record_evaluation, record_sweep
 from engine.runs import RunStore
 from engine.sources import load_table
 from engine.sweep import SweepConfig, run_sweep
@@ -61,6 +62,36 @@ def model(params: JsonObject, progress: ProgressCallback) -> JsonObject:
     return {"path": str(kept.path)}
 
 
+def evaluate(params: JsonObject, progress: ProgressCallback) -> JsonObject:
+    """Run ``params["checks"]`` on ``params["source"]`` with a plan; gives the new run's id.
+
+    The plan is ``params["run"]`` as in `model`. ``params["options"]``, which may be left out, are
+    fields of `engine.evaluation.subject.CheckOptions`.
+    """
+    from engine.evaluation import evaluating
+    from engine.evaluation.subject import CheckOptions, Subject
+    from engine.evaluation.variants import variants_of_run
+
+    began = time.perf_counter()
+    given, source = params.get("options", {}), params["source"]
+    _check_keys("options", given, {item.name for item in fields(CheckOptions)})
+    checks = evaluating.find_checks(params["checks"])
+    table = _load(params, progress)
+    alone = source.get("tensor") is not None or source.get("tokens") is not None
+    subject = Subject(table, CheckOptions(**given), alone=alone)
+    evaluating.check_available(checks, subject)
+    variants, plan = variants_of_run(table, params["run"], progress)
+    found = evaluating.run_checks(checks, subject, variants, progress=progress, began=began)
+    config = {
+        "run": params["run"],
+        "checks": [check.name for check in checks],
+        "options": asdict(subject.options),
+        "plan": plan,
+    }
+    record = record_evaluation(table, config, found.as_dict())
+    return {"run": RunStore().create(record, lambda _: None).id}
+
+
 def _load(params: JsonObject, progress: ProgressCallback) -> EmbeddingTable:
     _check_keys("source", params["source"], {"spec", "tensor", "tokens"})
     progress(Progress(phase="Reading the table", done=0, total=1))
@@ -80,4 +111,10 @@ def _check_keys(what: str, values: JsonObject, known: set[str]) -> None:
         )
 
 
-TASKS: dict[str, Task] = {"compress": compress, "sweep": sweep, "layout": layout, "model": model}
+TASKS: dict[str, Task] = {
+    "compress": compress,
+    "sweep": sweep,
+    "layout": layout,
+    "model": model,
+    "evaluate": evaluate,
+}
