@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine import EmbeddingTable, EngineError
-from engine.evaluation.glue.summary import stored_glue
+from engine.evaluation.glue import summary as glue_summary
 from engine.figures import is_plain_svd, name_dimensions
 from pages.parts import (
     check_picker,
@@ -61,7 +61,7 @@ def _choose_table() -> tuple[Source | None, EmbeddingTable | None, str]:
 
 def _glue() -> None:
     try:
-        summaries = stored_glue()
+        summaries = glue_summary.stored_glue()
     except EngineError as error:
         st.warning(literal(str(error)), icon=":material/warning:")
         return
@@ -80,15 +80,15 @@ def _checks(source: Source, table: EmbeddingTable) -> None:
         return
     if view is None:
         st.markdown(
-            f"**{literal(table.name)}** has no plan yet. Choose k and a size on the Explore page "
-            "and press **Compress**; then come back to see what that costs."
+            f"**{literal(table.name)}** has no plan yet. Choose k and a size on the **Explore** "
+            "page and press **Compress**; then come back to see what that costs."
         )
-        st.page_link("pages/explore.py", label="Make a plan", icon=":material/arrow_forward:")
         return
     st.markdown(f"**{literal(table.name)}** with {_describe(view)}.")
     st.caption(
         "The original, the plan and the SVD of its size are given the same items. What one of them "
-        "loses is its drop; where the drop's 95 % interval holds zero, it may be chance."
+        "loses is its drop; where the drop's 95 % interval holds zero, it may be chance. On the "
+        "charts those of one size stand side by side."
     )
     if jobs.outcome("evaluate") is not None:
         st.toast("The checks are done.", icon=":material/check:")

@@ -13,7 +13,7 @@ from pages.parts.palette import ACCENT, CONTEXT, WEIGHTED_SVD, subspace_colour
 from pages.parts.wording import decimals, escape, interval, short_bytes
 
 _CLOSE = 0.02  # of the axis: nearer points would hide each other's bars
-_STEP = 0.06  # of the axis, between points that stand side by side
+_STEP = 0.05  # of the axis, between points that stand side by side
 _TICKS = (0, 0.25, 0.5, 0.75, 1)
 _FAINT = 0.35
 _GLYPHS = {"circle-open": "○", "circle": "●", "square": "■", "diamond": "◆"}

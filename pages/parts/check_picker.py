@@ -17,7 +17,7 @@ from pages.parts import jobs
 from pages.parts.state import Source, View, keep_upload
 from pages.parts.wording import literal
 
-_COLUMNS = 2
+_COLUMNS = 3
 _LAST_SENTENCES, _TAKEN = "last-sentences", "taken-sentences"
 _READ_SENTENCES = {"fidelity", "language"}
 _PROBE = "probe"
@@ -39,6 +39,7 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
     ordered = sorted(CHECKS.values(), key=lambda check: reasons[check.name] is not None)
     label = "Choose checks, then run them" if unfold else "Run checks again, or others"
     with st.expander(label, expanded=unfold, icon=":material/checklist:"):
+        row = st.container(horizontal=True, vertical_alignment="bottom")
         picked: list[str] = []
         for begin in range(0, len(ordered), _COLUMNS):
             columns = st.columns(_COLUMNS, gap="medium")
@@ -46,7 +47,6 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
                 with column.container(border=True, height="stretch"):
                     if _choose(check, reasons[check.name]):
                         picked.append(check.name)
-        row = st.container(horizontal=True, vertical_alignment="bottom")
         noun = "check" if len(picked) == 1 else "checks"
         pressed = row.button(
             f"Run {len(picked)} {noun}",
@@ -64,15 +64,11 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
 
 
 def _choose(check: Check, reason: str | None) -> bool:
-    key = f"accuracy-{check.name}"
-    if reason is not None:
-        st.session_state[key] = False  # a table before may have had what it needs
-    picked = st.checkbox(
-        f"**{literal(check.title)}**",
-        reason is None and check.name in DEFAULT_CHECKS,
-        key=key,
-        disabled=reason is not None,
-    )
+    title = f"**{literal(check.title)}**"
+    if reason is None:
+        picked = st.checkbox(title, check.name in DEFAULT_CHECKS, key=f"accuracy-{check.name}")
+    else:  # by another key, so that the choice is kept for a table that has what it needs
+        picked = st.checkbox(title, key=f"cannot-{check.name}", disabled=True)
     st.markdown(f"**Tells:** {literal(check.tells)}")
     st.markdown(f"**Limits:** {literal(check.blind)}")
     if reason is not None:

@@ -70,8 +70,9 @@ def _say_against_svd(results: Sequence[CheckResult]) -> str:
             better.append(result.loss(ours[0]).value < least)
     if not better:
         return ""
-    svd = "the better SVD" if any(len(result.scores) > 3 for result in results) else "the SVD"
-    return f" The plan loses less than {svd} of its size in {sum(better)} of {len(better)}."
+    svd = "better SVD" if any(len(result.scores) > 3 for result in results) else "SVD"
+    count = f"{sum(better)} of {len(better)}"
+    return f" By the figures alone the plan loses less than the {svd} in {count}."
 
 
 def _show_charts(found: Sequence[Measured], measured: tuple[Measured, ...]) -> None:
@@ -127,6 +128,7 @@ def _show_table(results: Sequence[CheckResult], *, name: str) -> None:
     st.dataframe(
         frame.style.apply(emphasise, subset=["Drop"]),
         hide_index=True,
+        height="content",
         column_config={
             "Value": st.column_config.TextColumn(help="With its 95 % interval"),
             "Drop": st.column_config.TextColumn(

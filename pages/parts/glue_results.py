@@ -16,6 +16,7 @@ from pages.parts.glue_chart import GlueLine, glue_chart
 from pages.parts.wording import decimals, interval, literal, short_bytes
 
 _STAGES: dict[str, Stage] = {"Before": "compressed", "After": "retrained"}
+_AVERAGE = "Average"
 _SVDS = ("svd", "svd-weighted")
 _TOLD_RATE = 0.4  # the paper's own headline
 
@@ -66,20 +67,15 @@ def _choose(summaries: list[GlueSummary]) -> _Chosen:
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     by_name = {summary.model: summary for summary in summaries}
     name = bar.selectbox(
-        "Model", list(by_name), key="accuracy-model", bind="query-params", width=200
+        "Model", list(by_name), key="accuracy-model", bind="query-params", width=180
     )
     summary = by_name[name]
-    tasks = [AVERAGE, *summary.tasks] if any(summary.averaged.values()) else list(summary.tasks)
-    task = bar.selectbox(
-        "Task",
-        tasks,
-        key="accuracy-task",
-        bind="query-params",
-        format_func=lambda task: _task_title(summary, task),
-        width=300,
-    )
+    tasks = {GLUE_TASKS[task].title: task for task in summary.tasks}
+    if any(summary.averaged.values()):
+        tasks = {_AVERAGE: AVERAGE, **tasks}
+    title = bar.selectbox("Task", list(tasks), key="accuracy-task", bind="query-params", width=180)
     stage = bar.segmented_control(
-        "Fine-tuning after it was made smaller",
+        "Further fine-tuning",
         list(_STAGES),
         default="Before",
         required=True,
@@ -90,14 +86,7 @@ def _choose(summaries: list[GlueSummary]) -> _Chosen:
     )
     with bar:
         lines = _choose_lines(summary)
-    return _Chosen(summary=summary, task=task, stage=_STAGES[str(stage)], lines=lines)
-
-
-def _task_title(summary: GlueSummary, task: str) -> str:
-    if task != AVERAGE:
-        return f"{GLUE_TASKS[task].title}: {GLUE_TASKS[task].asks}"
-    counts = {len(tasks) for tasks in summary.averaged.values()}
-    return f"Average over {max(counts)} tasks"
+    return _Chosen(summary=summary, task=tasks[title], stage=_STAGES[str(stage)], lines=lines)
 
 
 def _say_headline(chosen: _Chosen) -> str:
@@ -115,7 +104,8 @@ def _say_headline(chosen: _Chosen) -> str:
         if gain is not None:
             said = "inside the noise" if gain.inside_noise else "beyond chance"
             clauses.append(f"{decimals(gain.less.value)} less, {said}")
-    return f"At {rate:.0%} fewer numbers {'; '.join(clauses)}."
+    asked = "" if chosen.task == AVERAGE else f"*{GLUE_TASKS[chosen.task].asks.capitalize()}* "
+    return f"{asked}At {rate:.0%} fewer numbers {'; '.join(clauses)}."
 
 
 def _drop(point: GluePoint) -> str:
@@ -157,7 +147,7 @@ def _choose_lines(summary: GlueSummary) -> tuple[str, ...]:
             index=len(families) - 1,
             key="accuracy-family",
             bind="query-params",
-            width=320,
+            width=280,
         )
     return (*svds, *families[family])
 
