@@ -21,6 +21,7 @@ def shipped_files() -> set[str]:
         REPOSITORY / name for name in ("pages", "assets/brand", "assets/minilm", ".streamlit")
     )
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    files += (REPOSITORY / "assets/results/glue").glob("*/summary.json")  # of results no more
     kept = [path for path in files if "__pycache__" not in path.parts]
     return {"app.py", *(path.relative_to(REPOSITORY).as_posix() for path in kept)}
 

@@ -13,6 +13,7 @@ import click
 
 from engine import __version__
 from engine.cli.folders import info, restore
+from engine.cli.glue_report import glue_report
 from engine.cli.options import (
     fit_options,
     given,
@@ -238,6 +239,7 @@ def sweep(  # noqa: PLR0913 - one parameter an option
         show_sweep(result, place)
 
 
+group.add_command(glue_report)
 group.add_command(info)
 group.add_command(restore)
 

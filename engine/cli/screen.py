@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from engine.compression import Compression
+    from engine.evaluation.glue.summary import GlueSummary
     from engine.export.smaller import SmallerModel
     from engine.figures import PlanFigures
     from engine.frontier import SizeCurves
@@ -154,6 +155,31 @@ def show_sweep(result: SweepResult, place: Path) -> None:
     for note in result.notes:
         console.print(f"Note: {note}")
     console.print(f"Written: {place}", soft_wrap=True)
+
+
+def show_points(summary: GlueSummary, verdict: Sequence[str]) -> None:
+    """The average drop of every plan at every rate, before and after further training."""
+    from engine.evaluation.glue.ensembles import plan_title
+    from engine.evaluation.glue.missing import STAGE_TITLES
+    from engine.evaluation.glue.summary import AVERAGE
+
+    console = _plain_console()
+    for stage, tasks in summary.averaged.items():
+        rates = summary.rates(AVERAGE, stage)
+        if not rates:
+            continue
+        title = f"{summary.model}: points lost {STAGE_TITLES[stage]}, average of {len(tasks)} tasks"
+        table = Table(title=title, title_justify="left")
+        table.add_column("plan")
+        for rate in rates:
+            table.add_column(f"{rate:.0%} removed", justify="right")
+        for plan in summary.plans:
+            found = {p.rate: f"{p.drop.value:.2f}" for p in summary.curve(AVERAGE, stage, plan)}
+            if found:
+                table.add_row(plan_title(plan), *(found.get(rate, "–") for rate in rates))
+        console.print(table)
+    for sentence in (*verdict, *(f"Missing: {words}" for words in summary.missing)):
+        console.print(sentence)
 
 
 def _sizes(curves: SizeCurves) -> Table:

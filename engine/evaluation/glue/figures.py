@@ -66,15 +66,15 @@ def draw_task(summary: GlueSummary, task: str, path: Path) -> None:
         raise MissingDependencyError(
             "figures are drawn with matplotlib: pip install 'subspace-atlas[glue]'"
         ) from None
-    stages = [stage for stage in WHOLE_STAGES if summary.rates(task, stage)]
+    stages: list[Stage] = [stage for stage in WHOLE_STAGES if summary.rates(task, stage)]
     plans = [plan for plan in summary.plans if any(summary.curve(task, s, plan) for s in stages)]
     families = _families(plans)
     with style.context(["default", _STYLE]):
         size = (_PANEL[0] * len(stages) + _LEGEND, _PANEL[1] * len(families) + 0.45)
         figure = Figure(figsize=size, layout="constrained")
-        figure.suptitle(_title(summary, task), x=0.01, ha="left", fontsize=12, fontweight="bold")
+        figure.suptitle(_title(summary, task), x=0.012, ha="left", fontsize=12, fontweight="bold")
         panels = figure.subplots(
-            len(families), len(stages), sharex=True, sharey="col", squeeze=False
+            len(families), len(stages), sharex="col", sharey="col", squeeze=False
         )
         for row, family in enumerate(families):
             shown = [plan for plan in plans if _is_shown(plan, family)]

@@ -87,7 +87,7 @@ class GlueSummary:
     Attributes:
         model: Name of the model.
         settings: Of the run, as its runner wrote them; JSON values only.
-        cells: Every measured cell, without its draws.
+        cells: Every measured cell, without its draws, figures rounded.
         points: Task by task in the order of the benchmark, the average last; each by stage, plan
             and rising rate.
         averaged: Stage → the tasks that its average is over: those at which every averaged plan
@@ -140,19 +140,20 @@ class GlueSummary:
         scores = [c.score for c in self.cells if c.key.task == task and c.key.stage == stage]
         return fmean(scores) if scores else None
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON, a point and a cell a line; it appears whole or not at all."""
-        lists: dict[str, Sequence[object]] = {
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON; an interval as value, low, high, a cell as a row."""
+        return {
+            "model": self.model,
+            "settings": self.settings,
+            "averaged": self.averaged,
+            "missing": self.missing,
             "points": [_point_values(point) for point in self.points],
             "cells": [_cell_values(cell) for cell in self.cells],
         }
-        head = {name: getattr(self, name) for name in ("model", "settings", "averaged", "missing")}
-        text = ",\n".join(
-            [
-                *(f"{json.dumps(name)}: {_dump(value)}" for name, value in head.items()),
-                *(f'"{name}": [\n{_lines(rows)}\n]' for name, rows in lists.items()),
-            ]
-        )
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, a point and a cell a line; it appears whole or not at all."""
+        text = ",\n".join(f'"{name}": {_dump(value)}' for name, value in self.as_dict().items())
         write_file(path, lambda file: file.write_text(f"{{\n{text}\n}}\n", encoding="utf-8"))
 
     @classmethod
@@ -194,11 +195,14 @@ _CELL_FIELDS = tuple(f.name for f in fields(GlueCell) if f.name not in ("key", "
 
 
 def _dump(value: object) -> str:
+    """Lists with an entry a line."""
+    if isinstance(value, list):
+        return "[\n" + ",\n".join(map(_dump_line, value)) + "\n]"
+    return _dump_line(value)
+
+
+def _dump_line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def _lines(rows: Sequence[object]) -> str:
-    return ",\n".join(map(_dump, rows))
 
 
 def _numbers(interval: Interval) -> list[float]:

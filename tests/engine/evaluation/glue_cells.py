@@ -82,7 +82,8 @@ def make_run(
                     noise = rng.normal(0, 0.03, size=ROWS)
                     right = difficulty + noise < start - loss
                     notes = ("not the official split: 400 rows",) if task == "qqp" else ()
-                    cells.append(_counted(key, right, rows, notes))
+                    train = 100 * (start - loss) + 5 + rng.normal(0, 0.3)
+                    cells.append(_counted(key, right, rows, train, notes))
     return cells
 
 
@@ -107,8 +108,12 @@ def _loss(plan: GluePlan, rate: float) -> float:
 
 
 def _counted(
-    key: CellKey, right: NDArray[np.bool_], rows: NDArray[np.int64], notes: tuple[str, ...]
+    key: CellKey,
+    right: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    train_score: float,
+    notes: tuple[str, ...],
 ) -> GlueCell:
-    train = 100 * float(right.mean()) + 5
     drawn = 100 * right[rows].mean(axis=1)
-    return make_cell(key, 100 * float(right.mean()), drawn.tolist(), train_score=train, notes=notes)
+    score = 100 * float(right.mean())
+    return make_cell(key, score, drawn.tolist(), train_score=train_score, notes=notes)

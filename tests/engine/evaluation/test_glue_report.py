@@ -1,0 +1,134 @@
+"""Tables and figures of GLUE results: made anew from the JSON files, the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from engine.cli.commands import group
+from engine.errors import MissingDependencyError
+from engine.evaluation.glue.report import write_report
+from engine.evaluation.glue.summarizing import read_results, summarize_cells
+from engine.evaluation.glue.verdict import say_verdict
+from tests.engine.evaluation.glue_cells import make_run, save_run
+
+pytest.importorskip("matplotlib")
+TASKS = ("cola", "qqp")
+RUN = {"settings": {"model": "org/tiny", "epochs": 3, "data": ""}, "versions": {"torch": "2.13"}}
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    cells = make_run(tasks=TASKS, seeds=(0, 1), rates=(0.4, 0.8), draws=80)
+    return save_run(tmp_path / "run", cells, RUN)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_deleted_tables_and_figures_come_back_byte_for_byte(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "out"
+    command = ["glue-report", str(run_folder), "-o", str(place)]
+    assert CliRunner().invoke(group, command, catch_exceptions=False).exit_code == 0
+    first = contents(place)
+    assert set(first) == {
+        *("glue.md", "glue.csv", "summary.json", "average.svg"),
+        *(f"{task}.svg" for task in TASKS),
+    }
+    for path in place.iterdir():
+        path.unlink()
+    assert CliRunner().invoke(group, command, catch_exceptions=False).exit_code == 0
+    assert contents(place) == first
+
+
+def test_a_summary_alone_gives_the_same_files(run_folder: Path, tmp_path: Path) -> None:
+    write_report(read_results(run_folder), tmp_path / "one")
+    write_report(read_results(tmp_path / "one"), tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_another_score_gives_another_figure(run_folder: Path, tmp_path: Path) -> None:
+    write_report(read_results(run_folder), tmp_path / "one")
+    (path,) = (run_folder / "cells").glob("cola_seed0_compressed_svd_rate0.8.json")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**values, "score": values["score"] - 10}), encoding="utf-8")
+    write_report(read_results(run_folder), tmp_path / "two")
+    one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
+    changed = {"glue.md", "glue.csv", "summary.json", "average.svg", "cola.svg"}
+    assert {name for name in one if one[name] != two[name]} == changed
+
+
+def test_the_page_says_what_must_be_known(run_folder: Path, tmp_path: Path) -> None:
+    write_report(read_results(run_folder), tmp_path)
+    text = (tmp_path / "glue.md").read_text(encoding="utf-8")
+    assert "# GLUE: org/tiny" in text
+    assert "Note: not the official split: 400 rows." in text
+    assert "Not measured at all: SST-2" in text
+    assert "| settings: epochs | 3 |" in text
+    assert "Asked for was at most 25% of the SVD's drop" in text
+    assert "The paper's bar here is 0.5 points" in text
+    for name in ("average", *TASKS):
+        assert f"({name}.svg)" in text
+        assert (tmp_path / f"{name}.svg").is_file()
+
+
+def test_every_cell_is_a_row_of_the_table(run_folder: Path, tmp_path: Path) -> None:
+    summary = read_results(run_folder)
+    write_report(summary, tmp_path)
+    with (tmp_path / "glue.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(summary.cells)
+    wholes = {(r["task"], r["seed"], r["stage"]): float(r["score"]) for r in rows if not r["plan"]}
+    before = {"compressed": "tuned", "retrained": "continued"}
+    for row in (row for row in rows if row["plan"]):
+        whole = wholes[row["task"], row["seed"], before[row["stage"]]]
+        assert float(row["drop"]) == pytest.approx(whole - float(row["score"]), abs=1e-4)
+
+
+def test_json_is_the_summary(run_folder: Path) -> None:
+    command = ["glue-report", str(run_folder), "--json"]
+    result = CliRunner().invoke(group, command, catch_exceptions=False)
+    values = json.loads(result.stdout)
+    assert values["model"] == "org/tiny"
+    assert {point["task"] for point in values["points"]} == {*TASKS, "average"}
+    assert all(Path(path).is_file() for path in values["written"])
+
+
+def test_a_run_that_has_just_begun_will_do(tmp_path: Path) -> None:
+    cells = make_run(tasks=("rte",), seeds=(0,), plans=("svd",), rates=(0.4,), draws=10)
+    summary = summarize_cells(cells[:1], model="tiny")
+    assert summary.points == ()
+    written = write_report(summary, tmp_path)
+    assert [path.name for path in written] == ["glue.md", "glue.csv", "summary.json"]
+    assert say_verdict(summary) == ()
+    written = write_report(summarize_cells(cells[:2], model="tiny"), tmp_path)
+    assert {"average.svg", "rte.svg"} <= {path.name for path in written}
+
+
+def test_the_verdict_tells_reached_from_missed() -> None:
+    said = " ".join(say_verdict(summarize_cells(make_run(seeds=(0, 1)), model="tiny")))
+    assert "reached" in said
+    plain = make_run(plans=("svd", "k2"), seeds=(0, 1))
+    said = say_verdict(summarize_cells(plain, model="tiny"))
+    assert any("at most 25%" in words and words.endswith("missed.") for words in said)
+    alike = make_run(plans=("svd", "k2"), rates=(0.01,), seeds=(0,))
+    assert all(
+        "inside noise" in words for words in say_verdict(summarize_cells(alike, model="tiny"))
+    )
+
+
+def test_without_matplotlib_the_install_is_named(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'subspace-atlas\[glue\]'"):
+        write_report(read_results(run_folder), tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
