@@ -87,8 +87,7 @@ def _checks(source: Source, table: EmbeddingTable) -> None:
     st.markdown(f"**{literal(table.name)}** with {_describe(view)}.")
     st.caption(
         "The original, the plan and the SVD of its size are given the same items. What one of them "
-        "loses is its drop; where the drop's 95 % interval holds zero, it may be chance. On the "
-        "charts those of one size stand side by side."
+        "loses is its drop; where the drop's 95 % interval holds zero, it may be chance."
     )
     if jobs.outcome("evaluate") is not None:
         st.toast("The checks are done.", icon=":material/check:")

@@ -42,7 +42,7 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
         row = st.container(horizontal=True, vertical_alignment="bottom")
         picked: list[str] = []
         for begin in range(0, len(ordered), _COLUMNS):
-            columns = st.columns(_COLUMNS, gap="medium")
+            columns = st.columns(_COLUMNS, gap="small")
             for column, check in zip(columns, ordered[begin : begin + _COLUMNS], strict=False):
                 with column.container(border=True, height="stretch"):
                     if _choose(check, reasons[check.name]):
@@ -96,7 +96,7 @@ def _choose_options(picked: list[str]) -> CheckOptions:
 
 def _choose_text() -> str | None:
     path: str | None = st.session_state.get(_LAST_SENTENCES)
-    label = "Sentences of yours" if path is None else literal(Path(path).name)
+    label = "Your own sentences" if path is None else literal(Path(path).name)
     with st.popover(label, icon=":material/upload_file:"):
         file = st.file_uploader(
             "Text in UTF-8, one sentence a line, plain or gzipped",

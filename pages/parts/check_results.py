@@ -17,6 +17,10 @@ from pages.parts.palette import BETTER, WORSE
 from pages.parts.wording import decimals, interval, literal, short_bytes
 
 _COLUMNS = 3  # charts beside each other at most; under each other where it is narrow
+_LEGEND = (
+    "Drop against stored bytes, with 95 % intervals; zero is the original. Variants of one size "
+    "stand side by side. Other plans of this table that had the same check are drawn faint."
+)
 # What is asked first stands first: a phone shows three columns.
 _RESULT_COLUMNS = ("Check", "Variant", "Drop", "Beyond chance", "Value", "Stored", "Seconds", "n")
 
@@ -32,10 +36,11 @@ def show_results(found: dict[str, Measured], measured: tuple[Measured, ...], *, 
     results = [item.result for item in found.values()]
     st.markdown(f":material/balance: {say_who_loses(results)}")
     _show_charts(list(found.values()), measured)
+    st.caption(_LEGEND)
     _show_table(results, name=name)
-    notes = {note: title_of(result.check) for result in reversed(results) for note in result.notes}
-    for note, title in reversed(notes.items()):
-        st.caption(f":material/info: {literal(title)}: {literal(note)}")
+    for result in results:
+        for note in result.notes:
+            st.caption(f":material/info: {literal(title_of(result.check))}: {literal(note)}")
     _show_details(results)
 
 
@@ -79,7 +84,7 @@ def _show_charts(found: Sequence[Measured], measured: tuple[Measured, ...]) -> N
     theme = st.context.theme.type or "light"
     count = 2 if len(found) in (1, 2, 4) else _COLUMNS  # no row of one beside two holes
     for begin in range(0, len(found), count):
-        columns = st.columns(count, gap="medium")
+        columns = st.columns(count, gap="small")
         for column, item in zip(columns, found[begin : begin + count], strict=False):
             with column.container(border=True, height="stretch", key=f"result-{item.result.check}"):
                 _show_chart(item, of_other_plans(measured, item), theme)

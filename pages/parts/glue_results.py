@@ -147,7 +147,7 @@ def _choose_lines(summary: GlueSummary) -> tuple[str, ...]:
             index=len(families) - 1,
             key="accuracy-family",
             bind="query-params",
-            width=280,
+            width=320,
         )
     return (*svds, *families[family])
 

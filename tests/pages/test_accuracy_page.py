@@ -242,3 +242,13 @@ def test_links_lead_to_a_model_a_task_and_after_fine_tuning(
     row = frame[(frame["Plan"] == "k = 2") & (frame["Rate"] == 0.2)].iloc[0]
     assert row["Score"] == point.score
     assert "not the official split" not in texts(app)
+
+
+def test_a_task_that_another_model_lacks_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(monkeypatch, summary("tiny"), summary("other", tasks=("mrpc", "rte")))
+    app = open_page(None, **GLUE)
+    app.selectbox(key="accuracy-task").set_value("CoLA").run()
+    app.selectbox(key="accuracy-model").set_value("other").run()
+    assert not app.exception
+    task = app.selectbox(key="accuracy-task")
+    assert (task.options, task.value) == (["Average", "MRPC", "RTE"], "Average")
