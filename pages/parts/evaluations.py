@@ -65,4 +65,6 @@ def _read(run: Run) -> Iterator[Measured]:
             result = CheckResult.from_dict(values)
         except (KeyError, TypeError):
             continue  # of another version; the next older one may be good
+        if not result.scores:
+            continue  # nothing to draw
         yield Measured(result=result, made=made, plan=run.record.config.get("run"))

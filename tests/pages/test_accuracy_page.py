@@ -142,6 +142,25 @@ def test_no_picked_check_is_no_run(path: Path) -> None:
     assert run_button(app).disabled
 
 
+def test_own_sentences_go_with_the_checks_that_read_them(
+    path: Path, queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fidelity = replace(CHECKS["fidelity"], unavailable=lambda _: None)
+    monkeypatch.setitem(CHECKS, "fidelity", fidelity)
+    app = open_page(path, run=compress(path))
+    app.file_uploader(key="sentences-upload").upload("mine.txt", b"One.\nTwo.\n", "text/plain")
+    app.run()
+    assert not app.exception
+    run_button(app).click().run()
+    text = queue.submitted[0][1]["options"]["text"]
+    assert Path(text).read_text(encoding="utf-8") == "One.\nTwo.\n"
+    queue.known = []
+    back = next(button for button in app.button if button.label.startswith("Back to"))
+    back.click().run()
+    run_button(app).click().run()
+    assert queue.submitted[1][1]["options"]["text"] is None
+
+
 def figures(app: AppTest) -> list[tuple[str, ...]]:
     frame = app.dataframe[0].value
     return [tuple(row) for row in frame[["Check", "Variant", "Drop", "Beyond chance"]].to_numpy()]
@@ -176,7 +195,8 @@ def test_findings_of_another_version_are_passed_over(path: Path) -> None:
     keep_checks(path, run, ACCURACY)
     store = RunStore()
     newest = store.list().runs[0].record
-    broken = {**newest.figures, "results": [{"check": "valence"}, {}]}
+    hollow = {**ACCURACY.as_dict(), "scores": []}
+    broken = {**newest.figures, "results": [{"check": "valence"}, {}, hollow]}
     store.create(
         replace(newest, figures=broken, created="2999-01-01T00:00:00+00:00"), lambda _: None
     )
