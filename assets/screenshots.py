@@ -11,11 +11,12 @@ from tests.browser.driver import CHROMIUM_ARGS, find_chart, find_chromium, open_
 from tests.browser.server import serve_script
 
 FOLDER = Path(__file__).parent
+_JOB = 300_000  # milliseconds; checks take a few seconds where nothing else runs
 SIZE = {"width": 1440, "height": 1180}
 
 
 def main() -> None:
-    """Write ``explore.png``, ``explore-dark.png`` and ``compare.png`` beside this file."""
+    """Write the pictures of Explore (light and dark), Compare and Accuracy beside this file."""
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
         executable = find_chromium()
         browser = playwright.chromium.launch(executable_path=executable, args=[*CHROMIUM_ARGS])
@@ -28,6 +29,11 @@ def main() -> None:
                     page.get_by_role("link", name="Compare").click()
                     page.get_by_text("The best within a size").wait_for()
                     _take(page, "compare.png")
+                    page.get_by_role("link", name="Accuracy").click()
+                    page.get_by_role("button", name="Run 2 checks").click(timeout=_JOB)
+                    page.get_by_text("Every figure", exact=True).wait_for(timeout=_JOB)
+                    page.get_by_test_id("stToast").wait_for(state="detached")
+                    _take(page, "accuracy.png")
                 page.close()
         browser.close()
 

@@ -163,7 +163,7 @@ def show_points(summary: GlueSummary, verdict: Sequence[str]) -> None:
     from engine.evaluation.glue.missing import STAGE_TITLES
     from engine.evaluation.glue.summary import AVERAGE
 
-    console = _plain_console()
+    console = plain_console()
     for stage, tasks in summary.averaged.items():
         rates = summary.rates(AVERAGE, stage)
         if not rates:

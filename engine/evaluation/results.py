@@ -57,6 +57,10 @@ class CheckResult:
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    def loss(self, score: Score) -> Interval:
+        """How much worse than the original a variant is: its drop, or its rise of a perplexity."""
+        return score.drop if self.higher_is_better else score.drop.negated()
+
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return asdict(self)

@@ -82,6 +82,15 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether chance in the choice of items does not explain it."""
+        return self.low > 0 or self.high < 0
+
+    def negated(self) -> Interval:
+        """The same of the opposite figure."""
+        return Interval(value=-self.value, low=-self.high, high=-self.low)
+
 
 def bootstrap(
     statistic: Callable[[NDArray[np.int64]], Sequence[float]],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.curves import CurvePoint, Curves
 from engine.measures import EXACT_ERROR
 from pages.parts.palette import ACCENT, CONTEXT, SEQUENTIAL, subspace_colour, subspace_symbol
+from pages.parts.wording import escape
 
 _NAMED_MATCHES = 25  # more labels than that cover each other
 
@@ -129,7 +130,7 @@ def add_matches(figure: go.Figure, points: MapPoints, matches: NDArray[np.int64]
             y=points.layout[matches, 1],
             mode="markers+text" if named else "markers",
             text=[points.tokens[i] for i in matches],  # drawn by WebGL, which reads no markup
-            hovertext=[_escape(points.tokens[int(i)]) for i in matches],
+            hovertext=[escape(points.tokens[int(i)]) for i in matches],
             textposition="top center",
             textfont={"color": ACCENT[points.theme], "size": 12},
             hovertemplate="<b>%{hovertext}</b><extra></extra>",
@@ -273,14 +274,9 @@ def add_star(
                 "color": "rgba(0,0,0,0)",  # hollow: the points under it stay to be seen
                 "line": {"width": 2, "color": ACCENT[theme]},
             },
-            hovertemplate=f"{_escape(name)}: {figures}<extra></extra>",
+            hovertemplate=f"{escape(name)}: {figures}<extra></extra>",
         )
     )
-
-
-def _escape(text: str) -> str:
-    """Text for plotly's hover and legends, which read a few tags and entities and no others."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _scatter(
@@ -291,9 +287,9 @@ def _scatter(
         x=points.layout[members, 0],
         y=points.layout[members, 1],
         mode="markers",
-        name=_escape(name),
-        text=[_escape(points.tokens[int(i)]) for i in members],
-        hovertemplate=f"<b>%{{text}}</b><br>{_escape(name)}<extra></extra>",
+        name=escape(name),
+        text=[escape(points.tokens[int(i)]) for i in members],
+        hovertemplate=f"<b>%{{text}}</b><br>{escape(name)}<extra></extra>",
         marker={"size": size, "opacity": 0.75, "line": {"width": 0}, **marker},
         unselected={"marker": {"opacity": 0.08}},
     )

@@ -10,8 +10,16 @@ from pages.parts import state
 from pages.parts.wording import literal
 
 
-def choose_earlier(table: EmbeddingTable) -> None:
-    """Controls in the sidebar; nothing where there is no run yet."""
+def choose_earlier(
+    table: EmbeddingTable, *, label: str = "Run on the map", deletable: bool = True
+) -> None:
+    """Controls in the sidebar; nothing where there is no run yet.
+
+    Args:
+        table: Whose runs.
+        label: What a run is to the page.
+        deletable: Whether the chosen one can be deleted here.
+    """
     try:
         listing = state.run_store().list()
     except EngineError as error:
@@ -22,12 +30,17 @@ def choose_earlier(table: EmbeddingTable) -> None:
         if runs:
             named = state.current_run_id()
             elsewhere = named is None or named in {run.id for run in listing.runs}
-            _choose(table, runs, newest=elsewhere)
+            chosen = _choose(table, runs, label=label, newest=elsewhere)
+            if chosen is not None and deletable:
+                _offer_deletion(chosen)
         if listing.damaged:
             _report(listing.damaged)
 
 
-def _choose(table: EmbeddingTable, runs: tuple[Run, ...], *, newest: bool) -> None:
+def _choose(
+    table: EmbeddingTable, runs: tuple[Run, ...], *, label: str, newest: bool
+) -> str | None:
+    """The run looked at; None for what ships, or where the link names one of another table."""
     captions: dict[str | None, str] = {run.id: _caption(run) for run in runs}
     if state.starter(table) is not None:
         captions[None] = "the one that ships with the app"
@@ -39,7 +52,7 @@ def _choose(table: EmbeddingTable, runs: tuple[Run, ...], *, newest: bool) -> No
             current = runs[0].id
             state.choose_run(current)
     picked = st.selectbox(
-        "Run on the map",
+        label,
         options,
         index=options.index(current) if current in captions else None,
         format_func=lambda run_id: captions[run_id],
@@ -48,13 +61,15 @@ def _choose(table: EmbeddingTable, runs: tuple[Run, ...], *, newest: bool) -> No
     if picked != current:
         state.choose_run(picked)
         st.rerun()
-    if current is None:
-        return
+    return current
+
+
+def _offer_deletion(run_id: str) -> None:
     with st.popover("Delete this run", width="stretch", icon=":material/delete:"):
         sure = st.button("Yes, delete it", width="stretch")
     if sure:
         try:
-            state.run_store().delete(current)
+            state.run_store().delete(run_id)
         except EngineError as error:
             st.error(literal(str(error)), icon=":material/error:")
             return

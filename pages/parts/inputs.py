@@ -15,8 +15,9 @@ _HUB = "Hugging Face model"
 _PATH = "File or folder"
 _UPLOAD = "Upload"
 _LAST_UPLOAD = "last-upload"
-# Controls of either page that keep their value while the other is looked at.
+# Controls of a page that keep their value while another is looked at.
 _LASTING = ("source", "spec", "tensor", "tokens", *plan.LASTING, *fit.LASTING)
+_LASTING_PREFIX = "accuracy-"  # one a check: their names would load the checks on every page
 
 
 def choose_source() -> Source | None:
@@ -25,7 +26,8 @@ def choose_source() -> Source | None:
     Raises:
         EngineError: If an upload cannot be kept.
     """
-    _carry_over(*_LASTING)
+    accuracy = (str(key) for key in st.session_state if str(key).startswith(_LASTING_PREFIX))
+    _carry_over(*_LASTING, *accuracy)
     with st.sidebar:
         st.subheader("Embedding table")
         kind = st.selectbox(

@@ -16,8 +16,13 @@ SEQUENTIAL = {
     theme: sample_colorscale("Cividis", [low + (high - low) * step / 10 for step in range(11)])
     for theme, (low, high) in _CIVIDIS.items()
 }
+WEIGHTED_SVD = subspace_colour(5, "light")  # the plain SVD has the accent, the k the first hues
 CONTEXT = {"light": "#9AA0A6", "dark": "#6B7280"}
 ACCENT = {"light": "#111827", "dark": "#FFFFFF"}
+# Of text, which needs more contrast than a mark: vermilion and blue of the set above, darker on
+# light and lighter on dark pages.
+WORSE = {"light": "#A84300", "dark": "#FF9A57"}
+BETTER = {"light": "#005F99", "dark": "#7CC4F5"}
 PAGE = {"light": "#FFFFFF", "dark": "#0F151D"}  # backgroundColor of .streamlit/config.toml
 
 

@@ -7,6 +7,8 @@ from bisect import bisect_right
 from itertools import accumulate
 from unicodedata import east_asian_width
 
+from engine.evaluation.scores import Interval
+
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+\-.!|~$:<>&]")
 
 
@@ -59,6 +61,21 @@ def _breadth(letter: str) -> float:
     if east_asian_width(letter) in "WF":
         return 2
     return 1.5 if letter.isupper() else 1
+
+
+def decimals(value: float) -> str:
+    """A figure with two decimals and a true minus: −0.42."""
+    return f"{value:,.2f}".replace("-", "−")
+
+
+def interval(figure: Interval) -> str:
+    """Where resamples put a figure: [68.01 – 74.33]."""
+    return f"[{decimals(figure.low)} – {decimals(figure.high)}]"
+
+
+def escape(text: str) -> str:
+    """Text for plotly's hover and legends, which read a few tags and entities and no others."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def literal(text: str) -> str:

@@ -79,14 +79,24 @@ def open_tiny(page: Page, server: Server, tiny: TinyTable, **query: object) -> L
 
 
 def go_to_compare(page: Page) -> None:
-    """Change to the Compare page by the menu, which is in the sidebar where it is narrow.
+    """Change to the Compare page by the menu."""
+    _go_to(page, "Compare", "Subspaces, SVD or rounding?")
 
-    By its address the page opens as well, but Streamlit then first looks for the server under that
+
+def go_to_accuracy(page: Page) -> None:
+    """Change to the Accuracy page by the menu."""
+    _go_to(page, "Accuracy", "Does the smaller model still work?")
+
+
+def _go_to(page: Page, link: str, heading: str) -> None:
+    """Change the page by the menu, which is in the sidebar where it is narrow.
+
+    By its address a page opens as well, but Streamlit then first looks for the server under that
     address, and the browser's console reports what it does not find there.
     """
     open_sidebar(page)
-    page.get_by_role("link", name="Compare").click()
-    page.get_by_role("heading", name="Subspaces, SVD or rounding?").wait_for()
+    page.get_by_role("link", name=link).click()
+    page.get_by_role("heading", name=heading).wait_for()
     settle(page)
 
 
@@ -96,6 +106,13 @@ def open_sidebar(page: Page) -> None:
     if expand.is_visible():
         expand.click()
     expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "false")
+
+
+def close_sidebar(page: Page) -> None:
+    """Fold the sidebar away: where it is narrow it lies over the page."""
+    page.get_by_test_id("stSidebarHeader").hover()
+    page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+    expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")
 
 
 def compress_button(page: Page) -> Locator:

@@ -1,0 +1,124 @@
+"""Accuracy: what a smaller embedding is worth, by quick checks and by the GLUE benchmark."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engine import EmbeddingTable, EngineError
+from engine.evaluation.glue import summary as glue_summary
+from engine.figures import is_plain_svd, name_dimensions
+from pages.parts import (
+    check_picker,
+    check_results,
+    entry,
+    evaluations,
+    history,
+    inputs,
+    jobs,
+    state,
+)
+from pages.parts.glue_results import show_glue
+from pages.parts.state import Source, View
+from pages.parts.wording import fewer_or_more, literal, short_bytes
+
+_CHECKS, _GLUE = "Quick checks", "GLUE results"
+
+
+def main() -> None:
+    """Draw the page."""
+    st.title("Does the smaller model still work?")
+    source, table, problem = _choose_table()
+    evidence = st.segmented_control(
+        "Evidence",
+        [_CHECKS, _GLUE],
+        default=_CHECKS,
+        required=True,
+        key="accuracy-evidence",
+        bind="query-params",
+        help="Quick checks take seconds and look at your plan. GLUE results were measured ahead, "
+        "with hours of fine-tuning.",
+    )
+    if evidence == _GLUE:  # which are of models of their own, whatever the sidebar names
+        jobs.show_others()
+        _glue()
+    elif problem:
+        st.error(literal(problem), icon=":material/error:")
+    elif source is None or table is None:
+        st.info("Name a model or a file in the sidebar to check a plan of it.")
+    else:
+        _checks(source, table)
+
+
+def _choose_table() -> tuple[Source | None, EmbeddingTable | None, str]:
+    """Where the table comes from, the table, and why there is none."""
+    source = None
+    try:
+        source = inputs.choose_source()
+        return source, None if source is None else state.load_source(source), ""
+    except EngineError as error:
+        return source, None, str(error)
+
+
+def _glue() -> None:
+    try:
+        summaries = glue_summary.stored_glue()
+    except EngineError as error:
+        st.warning(literal(str(error)), icon=":material/warning:")
+        return
+    show_glue(summaries)
+
+
+def _checks(source: Source, table: EmbeddingTable) -> None:
+    history.choose_earlier(table, label="Plan to check", deletable=False)
+    try:
+        view = state.current_view(table)
+    except EngineError as error:
+        st.warning(
+            f"That run cannot be opened; choose another in the sidebar. {literal(str(error))}",
+            icon=":material/warning:",
+        )
+        return
+    if view is None:
+        st.markdown(
+            f"**{literal(table.name)}** has no plan yet. Choose k and a size on the **Explore** "
+            "page and press **Compress**; then come back to see what that costs."
+        )
+        return
+    st.markdown(f"**{literal(table.name)}** with {_describe(view)}.")
+    st.caption(
+        "The original, the plan and the SVD of its size are given the same items. What one of them "
+        "loses is its drop; where the drop's 95 % interval holds zero, it may be chance."
+    )
+    if jobs.outcome("evaluate") is not None:
+        st.toast("The checks are done.", icon=":material/check:")
+    jobs.show_others("evaluate")
+    try:
+        measured = evaluations.measured_of(table)
+    except EngineError as error:
+        st.warning(literal(str(error)), icon=":material/warning:")
+        measured = ()
+    found = evaluations.newest(measured, view.run_id)
+    if found:
+        check_results.show_results(found, measured, name=table.name)
+    check_picker.choose_checks(source, table, view, unfold=not found)
+
+
+def _describe(view: View) -> str:
+    """Which plan it is: the one in the link, or the one that ships."""
+    figures, factorization = view.figures, view.factorization
+    loss = str(factorization.record.config.get("loss", "squared"))
+    plain = is_plain_svd(figures["k"], affine=factorization.affine, loss=loss)
+    weighted = "" if figures["weights"] is None else ", tokens weighted by use"
+    coding = factorization.coding
+    bits = "" if coding is None else f", {coding.bits} bits a number"
+    shipped = "the plan that ships with the app" if view.run_id is None else "your plan"
+    return (
+        f"{shipped}, **{'SVD' if plain else 'k = ' + str(figures['k'])}**, "
+        f"j = {name_dimensions(figures['dimensions'])}{weighted}{bits}, "
+        f"{fewer_or_more(figures['rate'])} numbers, {short_bytes(figures['stored_bytes'])} of "
+        f"{short_bytes(figures['dense_bytes'])}"
+    )
+
+
+entry.enter_by_app()
+main()

@@ -1,0 +1,241 @@
+"""Stored results of the paper's protocol on GLUE: a sentence, a chart, the table behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from engine.evaluation.glue.cells import Stage
+from engine.evaluation.glue.ensembles import BEST_PLAN, family_title, is_ensemble, plan_title
+from engine.evaluation.glue.plans import GluePlan
+from engine.evaluation.glue.summary import AVERAGE, GluePoint, GlueSummary
+from engine.evaluation.tasks import GLUE_TASKS
+from pages.parts.glue_chart import GlueLine, glue_chart
+from pages.parts.wording import decimals, interval, literal, short_bytes
+
+_STAGES: dict[str, Stage] = {"Before": "compressed", "After": "retrained"}
+_AVERAGE = "Average"
+_SVDS = ("svd", "svd-weighted")
+_TOLD_RATE = 0.4  # the paper's own headline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """What is looked at; the lines are plans."""
+
+    summary: GlueSummary
+    task: str
+    stage: Stage
+    lines: tuple[str, ...]
+
+    @property
+    def points(self) -> tuple[GluePoint, ...]:
+        """All of it, plan after plan by rising rate."""
+        return tuple(
+            point
+            for plan in self.summary.plans
+            for point in self.summary.curve(self.task, self.stage, plan)
+        )
+
+
+def show_glue(summaries: list[GlueSummary]) -> None:
+    """The results of one model at a time, as chosen."""
+    st.markdown(
+        "The paper's own test: fine-tune the whole model on a task, shrink its embedding, measure; "
+        "then train on for two epochs and measure again, beside the whole network trained as long."
+    )
+    if not summaries:
+        st.info(
+            "This copy comes without stored results. `subspace-atlas glue` measures a model, "
+            "`subspace-atlas glue-report` makes the results of it; see the README.",
+            icon=":material/info:",
+        )
+        return
+    chosen = _choose(summaries)
+    if not chosen.points:
+        st.info("Nothing was measured here. Choose another task, or before instead of after.")
+        return
+    st.markdown(f":material/balance: {_say_headline(chosen)}")
+    _show_chart(chosen)
+    _show_notes(chosen)
+    _show_table(chosen)
+
+
+def _choose(summaries: list[GlueSummary]) -> _Chosen:
+    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    by_name = {summary.model: summary for summary in summaries}
+    name = bar.selectbox(
+        "Model", list(by_name), key="accuracy-model", bind="query-params", width=180
+    )
+    summary = by_name[name]
+    tasks = {GLUE_TASKS[task].title: task for task in summary.tasks}
+    if any(summary.averaged.values()):
+        tasks = {_AVERAGE: AVERAGE, **tasks}
+    title = bar.selectbox("Task", list(tasks), key="accuracy-task", bind="query-params", width=180)
+    stage = bar.segmented_control(
+        "Further fine-tuning",
+        list(_STAGES),
+        default="Before",
+        required=True,
+        key="accuracy-stage",
+        bind="query-params",
+        help="Before: the fine-tuned network with its embedding made smaller, nothing trained "
+        "since. After: that network after two more epochs, beside the whole one after the same.",
+    )
+    with bar:
+        lines = _choose_lines(summary)
+    return _Chosen(summary=summary, task=tasks[title], stage=_STAGES[str(stage)], lines=lines)
+
+
+def _say_headline(chosen: _Chosen) -> str:
+    """The plan chosen without a look at dev rows beside the SVD, at the rate the paper tells."""
+    rates = chosen.summary.rates(chosen.task, chosen.stage)
+    rate = min(rates, key=lambda rate: abs(rate - _TOLD_RATE))
+    points = {p.plan: p for p in chosen.summary.at(chosen.task, chosen.stage, rate)}
+    clauses = [f"the **SVD** drops {_drop(points['svd'])}"] if "svd" in points else []
+    ensembles = [plan for plan in points if is_ensemble(plan)]
+    ours = [plan for plan in points if plan not in _SVDS]
+    named = BEST_PLAN if BEST_PLAN in points else next(reversed([*ours, *ensembles]), None)
+    if named is not None:
+        clauses.append(f"**{literal(plan_title(named))}** {_drop(points[named])}")
+        gain = points[named].gain()
+        if gain is not None:
+            said = "inside the noise" if gain.inside_noise else "beyond chance"
+            clauses.append(f"{decimals(gain.less.value)} less, {said}")
+    asked = "" if chosen.task == AVERAGE else f"*{GLUE_TASKS[chosen.task].asks.capitalize()}* "
+    return f"{asked}At {rate:.0%} fewer numbers {'; '.join(clauses)}."
+
+
+def _drop(point: GluePoint) -> str:
+    return f"{decimals(point.drop.value)} points {literal(interval(point.drop))}"
+
+
+def _show_chart(chosen: _Chosen) -> None:
+    plans = [plan for plan in chosen.summary.plans if not is_ensemble(plan)]
+    ks = sorted({GluePlan.parse(plan).k for plan in plans} - {1})
+    lines = [
+        GlueLine(plan=plan, name=_line_name(plan), points=points)
+        for plan in chosen.lines
+        if (points := chosen.summary.curve(chosen.task, chosen.stage, plan))
+    ]
+    st.plotly_chart(
+        glue_chart(lines, ks=ks, theme=st.context.theme.type or "light"),
+        key="glue",
+        config={"displaylogo": False},
+        alt="Accuracy drop against compression rate, a line a plan with its 95 % interval. The "
+        "same figures are in the table below.",
+    )
+
+
+def _choose_lines(summary: GlueSummary) -> tuple[str, ...]:
+    """The SVDs, and of the subspaces one family at a time: all at once hide each other."""
+    families: dict[str, list[str]] = {}
+    for plan in summary.plans:
+        if plan not in _SVDS and plan != BEST_PLAN:
+            name = family_title(optimal="optimal" in plan, weighted="weighted" in plan)
+            families.setdefault(name, []).append(plan)
+    svds = [plan for plan in summary.plans if plan in _SVDS]
+    if not families:
+        return tuple(svds)
+    family = list(families)[-1]
+    if len(families) > 1:
+        family = st.selectbox(
+            "Subspaces with",
+            list(families),
+            index=len(families) - 1,
+            key="accuracy-family",
+            bind="query-params",
+            width=320,
+        )
+    return (*svds, *families[family])
+
+
+def _line_name(plan: str) -> str:
+    """Short: what the lines drawn have in common stands above them."""
+    if is_ensemble(plan):
+        return "best k by training set"
+    return plan_title(plan) if plan in _SVDS else f"k = {GluePlan.parse(plan).k}"
+
+
+def _show_notes(chosen: _Chosen) -> None:
+    summary = chosen.summary
+    notes = summary.notes
+    if chosen.task == AVERAGE:
+        averaged = summary.averaged.get(chosen.stage, ())
+        titles = ", ".join(GLUE_TASKS[task].title for task in averaged)
+        st.caption(f":material/info: The mean over {titles}.")
+        notes = {task: notes[task] for task in averaged if task in notes}
+    else:
+        notes = {task: found for task, found in notes.items() if task == chosen.task}
+    for task, found in notes.items():
+        st.caption(f":material/info: {GLUE_TASKS[task].title}: {literal('; '.join(found))}.")
+    for text in summary.missing:
+        st.caption(f":material/info: {literal(text)}")
+
+
+def _show_table(chosen: _Chosen) -> None:
+    points = chosen.points
+    gains = [point.gain() for point in points]
+    frame = pd.DataFrame(
+        {
+            "Plan": [plan_title(point.plan) for point in points],
+            "Rate": [point.rate for point in points],
+            "Stored": [short_bytes(point.stored_bytes) for point in points],
+            "Score": [point.score for point in points],
+            "Drop": [f"{decimals(point.drop.value)} {interval(point.drop)}" for point in points],
+            "Less than SVD by": [
+                "" if gain is None else f"{decimals(gain.less.value)} {interval(gain.less)}"
+                for gain in gains
+            ],
+            "Seeds": [len(point.seeds) for point in points],
+        }
+    )
+    st.markdown("**Every figure**")
+    st.dataframe(
+        frame,
+        hide_index=True,
+        column_config={
+            "Rate": st.column_config.NumberColumn(format="percent"),
+            "Score": st.column_config.NumberColumn(format="%.2f", help="Points of 100"),
+            "Drop": st.column_config.TextColumn(
+                help="Of the score against the whole network's, with its 95 % interval over rows "
+                "and seeds"
+            ),
+            "Less than SVD by": st.column_config.TextColumn(
+                help="How many points fewer the plan drops than the SVD of that rate; an interval "
+                "around zero is inside the noise"
+            ),
+        },
+    )
+    st.download_button(
+        "Download every task as CSV",
+        _csv_frame(chosen.summary).to_csv(index=False).encode(),
+        f"{chosen.summary.model.replace('/', '-')}-glue.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def _csv_frame(summary: GlueSummary) -> pd.DataFrame:
+    """Every point of every task, the average among them."""
+    return pd.DataFrame(
+        [
+            {
+                "task": point.task,
+                "stage": point.stage,
+                "plan": point.plan,
+                "rate": point.rate,
+                "score": point.score,
+                "drop": point.drop.value,
+                "drop_low": point.drop.low,
+                "drop_high": point.drop.high,
+                "seeds": len(point.seeds),
+                "parameters": point.parameters,
+                "stored_bytes": point.stored_bytes,
+            }
+            for point in summary.points
+        ]
+    )
