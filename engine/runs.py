@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 RECORD_FILE = "run.json"
-_SLACK_SECONDS = 2.0  # between files of one writing, on disks that keep time by the second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +253,7 @@ def _written_later(folder: Path) -> Path | None:
     """Something in a run's folder that is younger than its record, which is written last."""
     made = _last_change(folder / RECORD_FILE)
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and _last_change(path) > made + _SLACK_SECONDS:
+        if path.is_file() and _last_change(path) > made:
             return path.relative_to(folder)
     return None
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import __version__
 from engine.compression import CompressionConfig
 from engine.export.companions import SENTENCE_TRANSFORMERS, Origin
 from engine.export.cost import ModelCost, cost_rows
@@ -134,9 +135,8 @@ compression rate of {figures["rate"]:.1%}. All other weights are as they were.
 
 ## Load it
 
-```console
-$ pip install subspace-atlas
-```
+Install the package `subspace-atlas` from where you have this model from, or from a checkout of it
+(`pip install ./subspace-atlas`); this was written by version {__version__}.
 
 ```python
 import engine  # tells transformers of the layer; without it, loading stops with an error

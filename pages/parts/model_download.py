@@ -58,7 +58,7 @@ def offer_model(row: DeltaGenerator, view: View, table: EmbeddingTable) -> None:
 def _describe(kept: KeptModel) -> None:
     """How it is loaded, and what it takes."""
     st.markdown(
-        f"Unpack it and `pip install subspace-atlas`: after `import engine`, "
+        f"Unpack it where Subspace Atlas is installed: after `import engine`, "
         f'`{kept.loader}("{kept.path.stem}")` loads it as any other model.'
     )
     st.markdown(cost_table(kept.cost))
