@@ -62,7 +62,7 @@ def read_results(folder: Path) -> GlueSummary:
             run = _read_run(folder / RUN_FILE)
             settings = run.get("settings", run)
             model = settings.get("model") if isinstance(settings, dict) else None
-            return summarize_cells(cells, model=str(model or folder.resolve().name), settings=run)
+            return summarize_cells(cells, model=_name(model, folder), settings=run)
     if (folder / SUMMARY_FILE).is_file():
         return GlueSummary.load(folder / SUMMARY_FILE)
     raise FormatError(
@@ -228,6 +228,13 @@ def _without_draws(cell: GlueCell) -> GlueCell:
         relative_error=round(cell.relative_error, 6),
         seconds=round(cell.seconds, 2),
     )
+
+
+def _name(model: object, folder: Path) -> str:
+    """The model as its source calls it; the run's folder where that is a path of some machine."""
+    if isinstance(model, str) and model.count("/") <= 1 and not model.startswith("."):
+        return model
+    return folder.resolve().name
 
 
 def _read_run(path: Path) -> dict[str, Any]:
