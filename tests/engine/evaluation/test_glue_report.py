@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from tests.engine.evaluation.glue_cells import make_run, save_run
 
 pytest.importorskip("matplotlib")
 TASKS = ("cola", "qqp")
+STORED = sorted(
+    path.parent
+    for path in (Path(__file__).parents[3] / "assets" / "results" / "glue").glob("*/cells")
+)
 RUN = {"settings": {"model": "org/tiny", "epochs": 3, "data": ""}, "versions": {"torch": "2.13"}}
 
 
@@ -47,6 +52,16 @@ def test_deleted_tables_and_figures_come_back_byte_for_byte(
         path.unlink()
     assert CliRunner().invoke(group, command, catch_exceptions=False).exit_code == 0
     assert contents(place) == first
+
+
+@pytest.mark.parametrize("stored", STORED, ids=lambda folder: folder.name)
+def test_the_stored_results_come_back_byte_for_byte(stored: Path, tmp_path: Path) -> None:
+    place = tmp_path / stored.name
+    place.mkdir()
+    shutil.copytree(stored / "cells", place / "cells")
+    shutil.copy(stored / "run.json", place)
+    CliRunner().invoke(group, ["glue-report", str(place)], catch_exceptions=False)
+    assert contents(place) == contents(stored)
 
 
 def test_a_summary_alone_gives_the_same_files(run_folder: Path, tmp_path: Path) -> None:
