@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from engine.evaluation.tasks import GLUE_TASKS
 from engine.folders import write_file
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 _Family = tuple[bool, bool]  # best dimensions, token weights
@@ -86,7 +88,7 @@ def draw_task(summary: GlueSummary, task: str, path: Path) -> None:
                 if row == len(families) - 1:
                     panel.set_xlabel("share of the embedding's numbers removed")
             panels[row, 0].set_ylabel("drop, points (lower is better)")
-            _draw_legend(panels[row, -1], family)
+            _draw_legend(list(panels[row]), family)
         facts = {"Date": None, "Creator": None, "Title": _title(summary, task)}
         write_file(path, lambda file: figure.savefig(file, format="svg", metadata=facts))
 
@@ -119,10 +121,22 @@ def _draw_panel(
     panel.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
 
 
-def _draw_legend(panel: Axes, family: _Family) -> None:
+def _draw_legend(panels: Sequence[Axes], family: _Family) -> None:
+    """Right of the last panel: the curves of all, since a stage may lack some."""
     title = family_title(optimal=family[0], weighted=family[1]).replace(", ", ",\n")
-    legend = panel.legend(
-        title=title, loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, handlelength=2.6
+    named: dict[str, Artist] = {}
+    for panel in panels:
+        lines, labels = panel.get_legend_handles_labels()
+        named = {**dict(zip(labels, lines, strict=True)), **named}
+    order = sorted(named, key=lambda label: (label.startswith("k"), len(label), label))
+    legend = panels[-1].legend(
+        [named[label] for label in order],
+        order,
+        title=title,
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        frameon=False,
+        handlelength=2.6,
     )
     legend.get_title().set_fontweight("bold")
     legend.set_alignment("left")
@@ -148,5 +162,7 @@ def _is_shown(plan: str, family: _Family) -> bool:
 def _title(summary: GlueSummary, task: str) -> str:
     if task != AVERAGE:
         return f"{GLUE_TASKS[task].title}: {GLUE_TASKS[task].asks}"
-    counts = sorted({len(tasks) for tasks in summary.averaged.values() if tasks})
-    return f"Average of {' and '.join(map(str, counts))} {'task' if counts == [1] else 'tasks'}"
+    counts = [len(tasks) for tasks in summary.averaged.values() if tasks]
+    if len(set(counts)) == 1:
+        return f"Average of {counts[0]} {'task' if counts[0] == 1 else 'tasks'}"
+    return f"Average of {' tasks before and '.join(map(str, counts))} after further training"
