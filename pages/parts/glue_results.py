@@ -171,8 +171,10 @@ def _show_notes(chosen: _Chosen) -> None:
         notes = {task: found for task, found in notes.items() if task == chosen.task}
     for task, found in notes.items():
         st.caption(f":material/info: {GLUE_TASKS[task].title}: {literal('; '.join(found))}.")
-    for text in summary.missing:
-        st.caption(f":material/info: {literal(text)}")
+    if summary.missing:
+        with st.expander("What was not measured"):
+            for text in summary.missing:
+                st.caption(literal(text))
 
 
 def _show_table(chosen: _Chosen) -> None:

@@ -25,7 +25,8 @@ def name_missing(keys: Sequence[CellKey]) -> tuple[str, ...]:
         keys: Of the cells of one run.
 
     Returns:
-        A sentence for each task without cells, and each task, seed and stage with gaps.
+        Sentences on tasks without cells, on each task, seed and stage with gaps, and on those of
+        which nothing is there.
     """
     there = set(keys)
     names = {key.task for key in keys}
@@ -39,6 +40,7 @@ def name_missing(keys: Sequence[CellKey]) -> tuple[str, ...]:
         for stage in WHOLE_STAGES
     }
     seen = {(key.task, key.seed) for key in keys}
+    nothing: dict[Stage, list[str]] = {stage: [] for stage in grid}
     for task in (task for task in GLUE_TASKS if task in names):
         for seed in sorted(seed for name, seed in seen if name == task):
             for stage, pairs in grid.items():
@@ -50,10 +52,16 @@ def name_missing(keys: Sequence[CellKey]) -> tuple[str, ...]:
                     if CellKey(task=task, seed=seed, stage=stage, plan=pair[0], rate=pair[1])
                     not in there
                 ]
+                if pairs and whole not in there and len(gaps) == len(pairs):
+                    nothing[stage].append(f"{GLUE_TASKS[task].title} (seed {seed})")
+                    continue
                 if pairs and whole not in there:
                     found.append(f"{where}: the whole network; drops cannot be told without it.")
                 if gaps:
                     found.append(f"{where}: {_name(gaps, of=len(pairs))}.")
+    for stage, tasks in nothing.items():
+        if tasks:
+            found.append(f"Not measured {STAGE_TITLES[stage]}: {', '.join(tasks)}.")
     return tuple(found)
 
 
