@@ -121,7 +121,10 @@ def _show(found: Evaluation) -> None:
     for note in found.notes:
         console.print(f"Note: {note}")
     if len(found.variants) > 1:
-        console.print("In brackets where 95 % of resamples lie; drop: the original's less its own.")
+        console.print(
+            "In brackets where 95 % of resamples lie; drop: how much worse than the original; "
+            "s: seconds."
+        )
 
 
 def _table(name: str, result: CheckResult) -> Table:
@@ -130,18 +133,20 @@ def _table(name: str, result: CheckResult) -> Table:
     title = f"{CHECKS[result.check].title} of {name}: {result.metric}, {result.n:,} items"
     table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
-    for heading in ("bytes", "value", "drop", "seconds"):
+    for heading in ("MB", "value", "drop", "s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for score in result.scores:
         table.add_row(
             score.variant,
-            f"{score.stored_bytes:,}",
+            f"{score.stored_bytes / 1e6:,.1f}",
             _ranged(score.value),
-            "" if score.role == "original" else _ranged(score.drop),
+            "" if score.role == "original" else _ranged(result.loss(score)),
             f"{score.seconds:.1f}",
         )
     return table
 
 
 def _ranged(interval: Interval) -> str:
-    return f"{interval.value:.2f} ({interval.low:.2f} … {interval.high:.2f})"
+    if interval.low == interval.high:
+        return f"{interval.value:.2f}"
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
