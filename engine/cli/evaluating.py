@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "tasks",
     multiple=True,
     help="A check, more than one if given again: valence, words, fidelity, stsb, language, probe; "
-    "valence and fidelity when left out.",
+    "valence and fidelity, as far as they can be run, when left out.",
 )
 @click.option("--list", "only_list", is_flag=True, help="Say of each check whether it can be run.")
 @plan_options
@@ -55,8 +55,8 @@ def evaluate(
     fitted first and compared with the original and the SVD of its size; a compressed folder is
     compared with the model it was made from. Without either only the original is measured.
     """
-    from engine.evaluation.evaluating import DEFAULT_CHECKS, open_subject
     from engine.evaluation.evaluating import evaluate as run
+    from engine.evaluation.evaluating import open_subject
     from engine.evaluation.subject import CheckOptions
     from engine.sources import load_table
 
@@ -70,9 +70,7 @@ def evaluate(
         _show_checks(open_subject(model, options)[0], as_json=as_json)
         return
     with progress_bars() as progress:
-        found = run(
-            model, tasks or DEFAULT_CHECKS, config=config, options=options, progress=progress
-        )
+        found = run(model, tasks or None, config=config, options=options, progress=progress)
     if as_json:
         print_json(found.as_dict())
     else:

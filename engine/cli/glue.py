@@ -102,7 +102,12 @@ def glue(  # noqa: PLR0913 - one parameter an option
             if step.phase == CELLS_PHASE and not sys.stderr.isatty():  # into a log, once a cell
                 click.echo(f"{step.done:,} of {step.total:,} cells {step.detail}", err=True)
 
-        cells = run_glue(output, run, grid, data=data, progress=show)
+        try:
+            cells = run_glue(output, run, grid, data=data, progress=show)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"Interrupted; what was measured is kept in {output}, and the same command goes on."
+            ) from None
     if as_json:
         print_json({"run": str(output), "cells": [_plain(cell) for cell in cells]})
         return

@@ -56,7 +56,7 @@ class Evaluation:
 
 def evaluate(
     model: str | Path | EmbeddingTable,
-    tasks: str | Sequence[str] = DEFAULT_CHECKS,
+    tasks: str | Sequence[str] | None = None,
     *,
     config: CompressionConfig | None = None,
     options: CheckOptions | None = None,
@@ -69,7 +69,8 @@ def evaluate(
         model: ``"org/name"``, ``"bundled:minilm"``, a model folder, a file of vectors; or a folder
             that `engine.compress_model` wrote, which is compared with the model it was made from;
             or a table, of which only the rows are checked.
-        tasks: Names in `engine.evaluation.checks.CHECKS`.
+        tasks: Names in `engine.evaluation.checks.CHECKS`; those of `DEFAULT_CHECKS` that can be run
+            when left out.
         config: The plan; or give its fields one by one (``rate=0.4, k=5``). With neither, and no
             compressed folder, only the original is measured.
         options: What checks are told; or give its fields one by one (``data``, ``text``,
@@ -89,8 +90,13 @@ def evaluate(
     """
     began = time.perf_counter()
     config, options = _settings(config, options, plan)
-    checks = find_checks((tasks,) if isinstance(tasks, str) else tasks)
+    checks = find_checks(
+        DEFAULT_CHECKS if tasks is None else (tasks,) if isinstance(tasks, str) else tasks
+    )
     subject, compressed = open_subject(model, options)
+    if tasks is None:
+        able = tuple(check for check in checks if check.unavailable(subject) is None)
+        checks = able or checks  # none: the refusal below says why
     if compressed is not None and config is not None:
         raise ParameterError(
             f"{model} is compressed already; leave the plan out, or give the model it was made from"

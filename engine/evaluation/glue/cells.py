@@ -117,5 +117,5 @@ def read_cell(path: Path) -> GlueCell:
         return GlueCell(**values)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(
-            f"{path} is damaged ({error}); delete it, and the same command measures it again"
+            f"{path} is damaged ({error}); delete it, and subspace-atlas glue measures it again"
         ) from error

@@ -139,13 +139,13 @@ def _check_paired(cell: GlueCell, *, rows: int, draws: int) -> None:
         raise FormatError(
             f"the cells of {cell.key.task} were scored on {rows:,} dev rows, that of "
             f"{cell.key.file_name} on {cell.dev_rows:,}: they cannot be compared; delete those of "
-            "another split, and the same command measures them again"
+            "another split, and subspace-atlas glue measures them again"
         )
     if len(cell.draws) != draws or not draws:
         raise FormatError(
             f"expected {draws or 'some'} bootstrap draws as in the cells before, got "
-            f"{len(cell.draws)} in {cell.key.file_name}; delete it, and the same command measures "
-            "it again"
+            f"{len(cell.draws)} in {cell.key.file_name}; delete it, and subspace-atlas glue "
+            "measures it again"
         )
     if not np.isfinite([cell.score, cell.train_score, *cell.draws]).all():
         raise FormatError(

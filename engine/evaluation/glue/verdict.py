@@ -77,8 +77,18 @@ def _say(choice: GlueChoice) -> str:
             f"Least on the dev rows themselves: {plan_title(least.plan)}, "
             f"{show_interval(least.drop)}."
         )
+    if _never_differs(svd) and _never_differs(chosen):
+        parts.append(
+            "No score differs in any resample, as where networks always guess the same class: of "
+            "what was asked nothing can be told."
+        )
+        return " ".join(parts)
     goals = _say_ratio(choice), _say_bar(chosen)
     return " ".join([*parts, *(goal for goal in goals if goal)])
+
+
+def _never_differs(point: GluePoint) -> bool:
+    return point.drop.low == point.drop.high == 0
 
 
 def _say_gain(point: GluePoint, baseline: str) -> str:

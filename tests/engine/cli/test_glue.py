@@ -52,3 +52,15 @@ def test_bad_options_are_told_before_anything_is_made(
     assert (done.code, done.out) == (2, "")
     assert reason in done.err
     assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupt_says_that_measured_cells_are_kept(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("engine.evaluation.glue.running.run_glue", stop)
+    done = shell("glue", tmp_path, "-o", "run")
+    assert done.code == 130
+    assert "what was measured is kept in run, and the same command goes on" in done.err

@@ -206,3 +206,12 @@ def test_word_sets_are_found_in_the_folder_and_beside_it(tmp_path: Path, model: 
 def test_configs_of_other_versions_are_named() -> None:
     with pytest.raises(EngineError, match="made with spin, which this version does not know"):
         read_config({"rate": 0.4, "spin": 1})
+
+
+def test_left_to_itself_a_plain_table_gets_the_checks_that_it_can_have(tmp_path: Path) -> None:
+    table = engine.load_table("bundled:minilm")
+    rows = engine.EmbeddingTable(
+        name="rows", spec="", tokens=table.tokens, matrix=table.matrix, source_dtype="float32"
+    )
+    found = engine.evaluate(rows)
+    assert [result.check for result in found.results] == ["valence"]

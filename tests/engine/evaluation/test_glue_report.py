@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,13 @@ def test_without_matplotlib_the_install_is_named(
     with pytest.raises(MissingDependencyError, match=r"pip install 'subspace-atlas\[glue\]'"):
         write_report(read_results(run_folder), tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
+
+
+def test_networks_that_always_guess_alike_reach_nothing() -> None:
+    cells = [
+        replace(cell, score=50.0, draws=(50.0,) * len(cell.draws))
+        for cell in make_run(tasks=("rte",), seeds=(0,), plans=("svd", "k2"), draws=20)
+    ]
+    for words in say_verdict(summarize_cells(cells, model="tiny")):
+        assert "nothing can be told" in words
+        assert "reached" not in words
