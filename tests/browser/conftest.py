@@ -21,6 +21,7 @@ from tests.browser.driver import (
     LOAD_MILLISECONDS,
     collect_errors,
     find_chromium,
+    watch_runs,
 )
 from tests.browser.explorer import TinyTable, plant_table
 from tests.browser.server import Server, serve_script
@@ -110,6 +111,7 @@ def open_page(browser: Browser, request: pytest.FixtureRequest) -> PageOpener:
         context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
         )
+        watch_runs(context)
         page = context.new_page()
         page.set_default_timeout(LOAD_MILLISECONDS)
         errors = collect_errors(page)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import ConsoleMessage, Error, Locator, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Locator, Page
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # SwiftShader draws WebGL where there is no GPU; without the background switch Chromium calls home.
@@ -34,12 +34,26 @@ CHROMIUM_ARGS = (
 )
 LOAD_MILLISECONDS = 60_000
 
-# Quiet at six looks in a row: between a click and the rerun it causes the script is not running
-# either. Looks are counted, not time, since WebGL in software can block the page for seconds.
+# Between a click and the rerun it causes the script is not running either, on a busy machine for
+# a second and more. So a watched page keeps in mind that a run is owed since the last click or key.
+# Not every click causes a run: what is owed for three seconds was not meant to come.
+_WATCH = """
+  for (const kind of ['pointerup', 'keydown'])
+    document.addEventListener(kind, () => { window.owedSince = performance.now(); }, true);
+  new MutationObserver(() => {
+    const app = document.querySelector('[data-testid="stApp"]');
+    if (app?.dataset.testScriptState === 'running') window.owedSince = undefined;
+  }).observe(document, {
+    subtree: true, childList: true, attributes: true, attributeFilter: ['data-test-script-state'],
+  });
+"""
+# Quiet at six looks in a row. Looks are counted, not time, since WebGL in software can block the
+# page for seconds.
 _QUIET = """() => {
   const app = document.querySelector('[data-testid="stApp"]');
   const busy = !app || app.dataset.testScriptState !== 'notRunning'
     || app.dataset.testConnectionState !== 'CONNECTED'
+    || performance.now() - window.owedSince < 3000
     || document.querySelector('[data-stale="true"]') !== null;
   window.quietLooks = busy ? 0 : window.quietLooks + 1;
   return window.quietLooks >= 6;
@@ -100,6 +114,11 @@ def collect_errors(page: Page) -> list[str]:
     page.on("console", on_console)
     page.on("pageerror", on_uncaught)
     return errors
+
+
+def watch_runs(context: BrowserContext) -> None:
+    """Let `settle` know, on every page of a context, of clicks whose run has not begun yet."""
+    context.add_init_script(_WATCH)
 
 
 def open_app(page: Page, url: str) -> None:

@@ -122,6 +122,18 @@ def test_settle_outlasts_the_rerun_of_a_click(server: Server, page: Page) -> Non
     assert page.get_by_text("slow work done").is_visible()
 
 
+def test_settle_waits_for_a_run_that_begins_late(server: Server, page: Page) -> None:
+    page.add_init_script(
+        "const send = WebSocket.prototype.send;"
+        "WebSocket.prototype.send = function (data) {"
+        "  setTimeout(() => send.call(this, data), 1000); };"
+    )
+    open_app(page, server.url + PLAIN)
+    page.get_by_role("button", name="Slow").click()
+    settle(page)
+    assert page.get_by_text("slow work done").is_visible()
+
+
 def test_pages_have_their_size_and_scheme(
     server: Server, dark_page: Page, narrow_page: Page
 ) -> None:
