@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.browser.driver import CHROMIUM_ARGS, find_chart, find_chromium, open_app
+from tests.browser.driver import CHROMIUM_ARGS, find_chart, find_chromium, open_app, settle
 from tests.browser.server import serve_script
 
 FOLDER = Path(__file__).parent
@@ -16,7 +16,7 @@ SIZE = {"width": 1440, "height": 1180}
 
 
 def main() -> None:
-    """Write the pictures of Explore (light and dark), Compare and Accuracy beside this file."""
+    """Write the README's pictures beside this file: every page light, Explore dark as well."""
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
         executable = find_chromium()
         browser = playwright.chromium.launch(executable_path=executable, args=[*CHROMIUM_ARGS])
@@ -34,13 +34,20 @@ def main() -> None:
                     page.get_by_text("Every figure", exact=True).wait_for(timeout=_JOB)
                     page.get_by_test_id("stToast").wait_for(state="detached")
                     _take(page, "accuracy.png")
+                    page.get_by_role("link", name="Learn").click()
+                    page.get_by_role("heading", name="Finding the lines").wait_for()
+                    _take(page, "learn.png", heading="Finding the lines")
                 page.close()
         browser.close()
 
 
-def _take(page: Page, name: str) -> None:
+def _take(page: Page, name: str, *, heading: str | None = None) -> None:
     find_chart(page)
-    page.evaluate("document.querySelector('[data-testid=stMain]').scrollTo(0, 0)")
+    settle(page)
+    if heading is None:
+        page.evaluate("document.querySelector('[data-testid=stMain]').scrollTo(0, 0)")
+    else:
+        page.get_by_role("heading", name=heading).evaluate("heading => heading.scrollIntoView()")
     page.wait_for_timeout(1500)  # WebGL draws a moment after the chart is laid out
     page.screenshot(path=FOLDER / name)
 

@@ -37,6 +37,7 @@ FLOORS = (
         "estimator",
         "fitting",
         "layout",
+        "lessons",
         "measures",
         "methods",
         "network",

@@ -88,6 +88,11 @@ def go_to_accuracy(page: Page) -> None:
     _go_to(page, "Accuracy", "Does the smaller model still work?")
 
 
+def go_to_learn(page: Page) -> None:
+    """Change to the Learn page by the menu."""
+    _go_to(page, "Learn", "Why several subspaces?")
+
+
 def _go_to(page: Page, link: str, heading: str) -> None:
     """Change the page by the menu, which is in the sidebar where it is narrow.
 

@@ -1,0 +1,108 @@
+"""Lesson 6: the same steps on rows of the loaded table."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from engine import EmbeddingTable, EngineError, lessons
+from engine.lessons import SampleTrace, Start
+from pages.parts import charts
+from pages.parts.lessons import drawing
+from pages.parts.lessons.page import columns, picture, theme
+from pages.parts.palette import CONTEXT
+from pages.parts.wording import literal
+
+_STEP = "lesson-own-step"
+_STARTS: dict[str, Start] = {"By direction": "directions", "At random": "random"}
+
+
+@st.cache_data(max_entries=12, show_spinner="Taking the steps…")
+def _trace(
+    fingerprint: str, k: int, rate: float, start: Start, _table: EmbeddingTable
+) -> SampleTrace:
+    return lessons.trace_sample(_table.matrix, k=k, rate=rate, start=start)
+
+
+@st.fragment
+def show(table: EmbeddingTable) -> None:
+    """The section.
+
+    Args:
+        table: Whose rows are taken.
+    """
+    text, middle, right = columns(1.0, 1.15, 1.0)
+    with text:
+        k = st.slider("Subspaces k", 2, 8, 5, key="lesson-own-k")
+        rate = st.slider("Compression rate", 20, 90, 80, 10, format="%d%%", key="lesson-own-rate")
+        start = st.segmented_control(
+            "First parts of the rows",
+            list(_STARTS),
+            default="By direction",
+            required=True,
+            key="lesson-own-start",
+            help="At random is the paper's start; by direction is k-means on the directions of the "
+            "rows less their mean.",
+        )
+    try:
+        trace = _trace(table.fingerprint, k, rate / 100, _STARTS[str(start)], table)
+    except EngineError as error:
+        text.error(literal(str(error)), icon=":material/error:")
+        return
+    last = len(trace.costs) - 1
+    st.session_state[_STEP] = min(st.session_state.get(_STEP, last), last)
+    with text:
+        at = st.slider("Half-step", 0, last, key=_STEP)
+        st.markdown(_verdict(table, trace, k))
+    points = charts.MapPoints(
+        layout=trace.layout.numpy(),
+        rows=trace.rows.numpy(),
+        tokens=[table.tokens[int(row)] for row in trace.rows],
+        theme=theme(),
+        uirevision="lesson",
+    )
+    figure = charts.subspace_map(
+        points, trace.labels[at].numpy(), [f"subspace {label + 1}" for label in range(k)]
+    )
+    picture(
+        middle,
+        figure.update_layout(height=470, dragmode="pan"),
+        key="lesson-own-map",
+        alt=f"{len(trace.rows):,} rows by their first two principal components, coloured by "
+        f"subspace after half-step {at}.",
+    )
+    picture(
+        right,
+        _add_svd(drawing.draw_costs(trace.costs, trace.phases, at, theme()), trace),
+        key="lesson-own-costs",
+        alt=f"Energy lost after each half-step; the SVD of that size loses {trace.svd_cost:.1%}.",
+    )
+
+
+def _add_svd(figure: go.Figure, trace: SampleTrace) -> go.Figure:
+    known = [cost for cost in trace.costs if cost is not None] + [trace.svd_cost]
+    margin = 0.2 * float(np.ptp(known)) + 1e-3
+    return (
+        figure.add_hline(
+            y=trace.svd_cost,
+            line={"dash": "dash", "color": CONTEXT[theme()]},
+            annotation={"text": "SVD of that size"},
+        )
+        .update_layout(height=430)
+        .update_yaxes(range=[min(known) - margin, max(known) + margin], tickformat=".1%")
+    )
+
+
+def _verdict(table: EmbeddingTable, trace: SampleTrace, k: int) -> str:
+    final = trace.costs[-1]
+    assert final is not None
+    n = len(trace.rows)
+    who = "less than" if final < trace.svd_cost else "**more** than"
+    of = "all" if n == len(table.tokens) else f"{n:,} rows drawn from the {len(table.tokens):,}"
+    return (
+        f"Here the same steps run on {of} of **{literal(table.name)}**, with k = {k} and "
+        f"j = {trace.j}. EM ends at **{final:.1%}** lost, {who} the {trace.svd_cost:.1%} of the "
+        f"SVD of that size (rank {trace.rank}). The map shows two directions, so "
+        "subspaces overlap in it that are apart in truth."
+    )

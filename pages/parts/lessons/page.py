@@ -1,0 +1,62 @@
+"""How a lesson is laid out: columns, pictures, and colours that text and picture share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import plotly.graph_objects as go
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from pages.parts.palette import subspace_colour
+
+
+def theme() -> str:
+    """``"light"`` or ``"dark"``."""
+    return st.context.theme.type or "light"
+
+
+def columns(*widths: float) -> list[DeltaGenerator]:
+    """Columns of a lesson; they stack where the page is narrow."""
+    return st.columns(list(widths), gap="large")
+
+
+def picture(
+    place: DeltaGenerator,
+    figure: go.Figure,
+    *,
+    key: str,
+    alt: str,
+    on_point: Callable[[int], None] | None = None,
+) -> None:
+    """A figure without plotly's bar of tools: there is nothing to zoom or select in a lesson.
+
+    Args:
+        place: Where it goes.
+        figure: What is drawn.
+        key: Names it.
+        alt: What it shows, for those who do not see it.
+        on_point: Called with the number of a point of its first trace that was pressed.
+    """
+
+    def pressed() -> None:
+        points = st.session_state[key].selection.points
+        if on_point is not None and points and points[0]["curve_number"] == 0:
+            on_point(points[0]["point_index"])
+
+    if on_point is None:
+        place.plotly_chart(figure, key=key, alt=alt, config={"displayModeBar": False})
+        return
+    place.plotly_chart(
+        figure.update_traces(unselected={"marker": {"opacity": 1}}),
+        key=key,
+        alt=alt,
+        config={"displayModeBar": False},
+        on_select=pressed,
+        selection_mode="points",
+    )
+
+
+def ink(label: int) -> str:
+    r"""LaTeX that colours what follows in braces like a subspace: ``\textcolor{#0072B2}``."""
+    return rf"\textcolor{{{subspace_colour(label, theme())}}}"
