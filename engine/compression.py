@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from engine.budget import matching_rank
 from engine.coding.codes import Coding
-from engine.errors import ParameterError
+from engine.errors import ParameterError, check_names
 from engine.factorization import Factorization
 from engine.figures import (
     PlanFigures,
@@ -97,6 +98,20 @@ class CompressionConfig:
     basis_bits: int = 16
     neighbours: int = 10
     queries: int = 2000
+
+    @classmethod
+    def of(cls, plan: Mapping[str, Any], *, besides: Iterable[str] = ()) -> CompressionConfig:
+        """A plan by the names of its fields, as callers give them one by one.
+
+        Args:
+            plan: Field → value.
+            besides: Names the caller takes for itself, so that the error lists them as well.
+
+        Raises:
+            ParameterError: If there is no such field, or the plan makes no sense.
+        """
+        check_names("a plan", plan, [*(field.name for field in fields(cls)), *besides])
+        return cls(**plan)
 
     def __post_init__(self) -> None:
         """Check what needs no table to be checked.
@@ -191,9 +206,12 @@ class Compression:
 
     @property
     def _but_neighbours(self) -> str:
-        """A reservation, where less error has not kept more neighbours."""
+        """A reservation, where less error keeps fewer neighbours, beyond the sample's chance."""
         ours, rival = self.figures.neighbours_kept, self._rival.neighbours_kept
-        if not self.beats_svd or ours is None or rival is None or ours.mean >= rival.mean:
+        if not self.beats_svd or ours is None or rival is None:
+            return ""
+        noise = 2 * math.hypot(ours.standard_error, rival.standard_error)  # as if on other rows
+        if rival.mean - ours.mean <= noise:
             return ""
         return f" It keeps fewer neighbours, though: {ours.mean:.1%} against {rival.mean:.1%}."
 

@@ -5,6 +5,10 @@ well, so callers may catch either. The message says what was expected, what came
 the app shows it as it stands. Anything else that is raised is a bug.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class EngineError(Exception):
     """Base of every error raised on purpose; its text is written for the user."""
@@ -40,3 +44,17 @@ class JobError(EngineError, RuntimeError):
 
 class Cancelled(EngineError):
     """Raised out of a progress callback to stop the work at the next safe point."""
+
+
+def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse names that are not known.
+
+    Raises:
+        ParameterError: Naming what is taken and what came.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ParameterError(
+            f"{what} takes {', '.join(sorted(known))}, got {', '.join(unknown)} as well; "
+            "leave that out"
+        )

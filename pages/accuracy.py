@@ -97,6 +97,12 @@ def _checks(source: Source, table: EmbeddingTable) -> None:
     except EngineError as error:
         st.warning(literal(str(error)), icon=":material/warning:")
         measured = ()
+    else:
+        for check, why in evaluations.failures_of(table, view.run_id).items():
+            st.warning(
+                f"{check_results.title_of(check)} could not be finished. {literal(why)}",
+                icon=":material/warning:",
+            )
     found = evaluations.newest(measured, view.run_id)
     if found:
         check_results.show_results(found, measured, name=table.name)

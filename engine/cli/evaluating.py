@@ -10,6 +10,7 @@ from rich.table import Table
 
 from engine.cli.options import plan_options, read_plan, source_options
 from engine.cli.screen import plain_console, print_json, progress_bars
+from engine.errors import EngineError
 
 if TYPE_CHECKING:
     from engine.compression import CompressionConfig
@@ -75,6 +76,9 @@ def evaluate(
         print_json(found.as_dict())
     else:
         _show(found)
+    if found.failures:
+        said = "; ".join(f"{name}: {why}" for name, why in found.failures.items())
+        raise EngineError(f"the other checks are above; not finished: {said}")
 
 
 def _plan(settings: dict[str, Any]) -> CompressionConfig | None:
@@ -110,6 +114,11 @@ def _show(found: Evaluation) -> None:
     console = plain_console()
     for result in found.results:
         console.print(_table(found.name, result))
+        for score in result.scores:
+            lead = result.lead(score)
+            if lead is not None:
+                told = "" if lead.excludes_zero else ", inside noise"
+                console.print(f"Ahead of {score.variant} by {_ranged(lead)}{told}.")
         for note in result.notes:
             console.print(f"Note: {note}")
         for name, figures in result.details.items():
@@ -145,6 +154,8 @@ def _table(name: str, result: CheckResult) -> Table:
 
 
 def _ranged(interval: Interval) -> str:
-    if interval.low == interval.high:
-        return f"{interval.value:.2f}"
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    value, low, high = (
+        f"{figure:.2f}".replace("-", "−")
+        for figure in (interval.value, interval.low, interval.high)
+    )
+    return value if interval.low == interval.high else f"{value} [{low}, {high}]"

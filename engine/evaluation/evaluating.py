@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from engine.compression import CompressionConfig
-from engine.errors import ParameterError
+from engine.errors import Cancelled, EngineError, ParameterError
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.checks.check import Check, Items, Outcome
+from engine.evaluation.checks.fidelity import read_sentences
 from engine.evaluation.encoding import Report
 from engine.evaluation.folders import CompressedFolder, open_compressed
 from engine.evaluation.results import CheckResult, Score
-from engine.evaluation.scores import RESAMPLES, bootstrap
+from engine.evaluation.scores import RESAMPLES, Resampled, bootstrap
 from engine.evaluation.subject import CheckOptions, Subject
 from engine.evaluation.variants import Variant, fit_variants, original
 from engine.progress import Progress, ProgressCallback, ignore_progress
@@ -23,6 +24,7 @@ from engine.sources import load_table
 from engine.table import EmbeddingTable
 
 DEFAULT_CHECKS = ("valence", "fidelity")
+_OWN = ("data", "text", "probe_task")  # what checks are told; the seed goes to the plan as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,8 @@ class Evaluation:
     Attributes:
         name: Of the model.
         variants: What was compared: name, role and sizes of each, the original first.
-        results: One a check.
+        results: One a check that was finished.
+        failures: Check → why it could not be.
         seconds: Time of all, fitting included.
         notes: What the user should know, each a full sentence.
     """
@@ -42,6 +45,7 @@ class Evaluation:
     results: tuple[CheckResult, ...]
     seconds: float
     notes: tuple[str, ...] = ()
+    failures: dict[str, str] = field(default_factory=dict[str, str])
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -51,6 +55,7 @@ class Evaluation:
             "results": [result.as_dict() for result in self.results],
             "seconds": self.seconds,
             "notes": list(self.notes),
+            "failures": self.failures,
         }
 
 
@@ -80,7 +85,8 @@ def evaluate(
             `engine.evaluation.subject.CheckOptions`.
 
     Returns:
-        A result a check: of the original, the smaller one, and SVDs of that size.
+        A result a check: of the original, the smaller one, and SVDs of that size. What a check
+        that failed said is in `Evaluation.failures`, so that it does not cost the others.
 
     Raises:
         ParameterError: If a check is unknown or cannot be run on this model, or the plan does not
@@ -150,11 +156,13 @@ def find_checks(names: Sequence[str]) -> tuple[Check, ...]:
 
 
 def check_available(checks: Sequence[Check], subject: Subject) -> None:
-    """Refuse checks that cannot be run; call it before long work.
+    """Refuse checks that cannot be run, and a text that cannot be read, before long work.
 
     Raises:
         ParameterError: With the reason.
+        SourceError: If the text is not what checks can read.
     """
+    read_sentences(subject.options.text)
     for check in checks:
         reason = check.unavailable(subject)
         if reason is not None:
@@ -169,7 +177,7 @@ def run_checks(
     progress: ProgressCallback = ignore_progress,
     began: float | None = None,
 ) -> Evaluation:
-    """Run checks one after the other.
+    """Run checks one after the other; one that fails does not cost the others.
 
     Args:
         checks: That are available for the subject.
@@ -177,15 +185,29 @@ def run_checks(
         variants: Of its table; the original first.
         progress: Called throughout; may raise to stop.
         began: When the work on them began, by `time.perf_counter`; now, when left out.
+
+    Raises:
+        EngineError: What the first one said, if none could be finished.
     """
     began = time.perf_counter() if began is None else began
-    results = tuple(run_check(check, subject, variants, progress) for check in checks)
+    results: list[CheckResult] = []
+    failed: dict[str, EngineError] = {}
+    for check in checks:
+        try:
+            results.append(run_check(check, subject, variants, progress))
+        except Cancelled:
+            raise
+        except EngineError as error:
+            failed[check.name] = error
+    if not results:
+        raise next(iter(failed.values()))
     return Evaluation(
         name=subject.table.name,
         variants=tuple(variant.as_dict() for variant in variants),
-        results=results,
+        results=tuple(results),
         seconds=time.perf_counter() - began,
         notes=subject.table.notes,
+        failures={name: str(error) for name, error in failed.items()},
     )
 
 
@@ -225,27 +247,37 @@ def run_check(
         draws += 1
         return found.statistic(items)
 
-    values, drops = bootstrap(statistic, found.n, seed=subject.options.seed)
+    resampled = bootstrap(statistic, found.n, seed=subject.options.seed)
     return CheckResult(
         check=check.name,
         metric=found.metric,
         higher_is_better=found.higher_is_better,
         n=found.n,
-        scores=tuple(
-            Score(
-                variant=variant.name,
-                role=variant.role,
-                parameters=variant.parameters,
-                stored_bytes=variant.stored_bytes,
-                value=value,
-                drop=drop,
-                seconds=took,
-            )
-            for variant, value, drop, took in zip(variants, values, drops, seconds, strict=True)
-        ),
+        scores=_scores(variants, resampled, seconds),
         notes=found.notes,
         details=found.details,
         settings=found.settings,
+    )
+
+
+def _scores(
+    variants: Sequence[Variant], resampled: Resampled, seconds: Sequence[float]
+) -> tuple[Score, ...]:
+    values, drops = resampled.values(), resampled.less_than(0)
+    ours = [index for index, variant in enumerate(variants) if variant.role == "compressed"]
+    behind = resampled.less_than(ours[0]) if ours else [None] * len(variants)
+    return tuple(
+        Score(
+            variant=variant.name,
+            role=variant.role,
+            parameters=variant.parameters,
+            stored_bytes=variant.stored_bytes,
+            value=values[index],
+            drop=drops[index],
+            seconds=seconds[index],
+            behind=behind[index] if variant.role == "svd" else None,
+        )
+        for index, variant in enumerate(variants)
     )
 
 
@@ -260,7 +292,7 @@ def _settings(
     config: CompressionConfig | None, options: CheckOptions | None, given: dict[str, Any]
 ) -> tuple[CompressionConfig | None, CheckOptions]:
     """The plan, if there is one, and what checks are told, out of what was given for both."""
-    own = {name: given.pop(name) for name in ("data", "text", "probe_task") if name in given}
+    own = {name: given.pop(name) for name in _OWN if name in given}
     if "seed" in given:
         own["seed"] = given["seed"]
     if (config is not None and set(given) - {"seed"}) or (options is not None and own):
@@ -268,6 +300,6 @@ def _settings(
             f"settings were given twice, as objects and as {', '.join([*given, *own])}; give one"
         )
     if set(given) - {"seed"}:
-        config = CompressionConfig(**given)
+        config = CompressionConfig.of(given, besides=_OWN)
     own = {name: str(value) if name in ("data", "text") else value for name, value in own.items()}
     return config, replace(options or CheckOptions(), **own)

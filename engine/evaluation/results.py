@@ -22,6 +22,8 @@ class Score:
         value: The figure, with its 95 % interval.
         drop: The original's figure less this one, paired item by item.
         seconds: Time to measure it.
+        behind: Of an SVD beside a compressed variant: that variant's figure less this one, paired;
+            None elsewhere, and in findings of versions that did not compare the two.
     """
 
     variant: str
@@ -31,6 +33,7 @@ class Score:
     value: Interval
     drop: Interval
     seconds: float
+    behind: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,12 @@ class CheckResult:
         """How much worse than the original a variant is: its drop, or its rise of a perplexity."""
         return score.drop if self.higher_is_better else score.drop.negated()
 
+    def lead(self, svd: Score) -> Interval | None:
+        """How much better than an SVD the compressed variant is; None where not compared."""
+        if svd.behind is None:
+            return None
+        return svd.behind if self.higher_is_better else svd.behind.negated()
+
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return asdict(self)
@@ -77,6 +86,8 @@ class CheckResult:
         for one in values["scores"]:
             score: dict[str, Any] = {**one}
             score["value"], score["drop"] = Interval(**one["value"]), Interval(**one["drop"])
+            behind = one.get("behind")
+            score["behind"] = None if behind is None else Interval(**behind)
             scores.append(Score(**score))
         whole: dict[str, Any] = {**values}
         whole["scores"], whole["notes"] = tuple(scores), tuple(values["notes"])

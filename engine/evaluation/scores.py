@@ -92,13 +92,38 @@ class Interval:
         return Interval(value=-self.value, low=-self.high, high=-self.low)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampled:
+    """Figures of several variants, of all items and of resamples of them.
+
+    Attributes:
+        whole: Shape (v,): of all items.
+        drawn: Shape (r, v): of the same resample along a row.
+    """
+
+    whole: NDArray[np.float64]
+    drawn: NDArray[np.float64]
+
+    def values(self) -> list[Interval]:
+        """Each variant's figure."""
+        return _intervals(self.whole, self.drawn)
+
+    def less_than(self, variant: int) -> list[Interval]:
+        """One variant's figure less each one's.
+
+        Paired: chance in the choice of items moves it less than either figure.
+        """
+        own = slice(variant, variant + 1)
+        return _intervals(self.whole[own] - self.whole, self.drawn[:, own] - self.drawn)
+
+
 def bootstrap(
     statistic: Callable[[NDArray[np.int64]], Sequence[float]],
     n: int,
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> tuple[list[Interval], list[Interval]]:
+) -> Resampled:
     """Percentile bootstrap of several figures over the same items.
 
     Args:
@@ -107,16 +132,12 @@ def bootstrap(
         seed: Of the resamples.
         resamples: How many.
 
-    Returns:
-        The interval of each variant, and of the first variant's figure less each one's: the
-        paired drop, which chance in the choice of items moves less.
-
     Source: Efron, Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
     """
     rng = np.random.default_rng(seed)
     whole = np.asarray(statistic(np.arange(n)), dtype=np.float64)
     drawn = np.array([statistic(rng.integers(n, size=n)) for _ in range(resamples)])
-    return _intervals(whole, drawn), _intervals(whole[:1] - whole, drawn[:, :1] - drawn)
+    return Resampled(whole, drawn)
 
 
 def _intervals(whole: NDArray[np.float64], drawn: NDArray[np.float64]) -> list[Interval]:

@@ -63,7 +63,7 @@ def compress_model(
         raise ParameterError(
             f"the plan was given twice, as config and as {', '.join(sorted(plan))}; give one"
         )
-    config = config or CompressionConfig(**plan)
+    config = config or CompressionConfig.of(plan)
     if output is not None:
         check_run_target(Path(output))
     if isinstance(model, nn.Module):

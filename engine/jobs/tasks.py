@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, fields
 
 from engine.compression import CompressionConfig, compress_table
-from engine.errors import ParameterError
+from engine.errors import check_names
 from engine.export.keeping import keep_model
 from engine.grid import LISTS
 from engine.jobs.protocol import JsonObject, Task
@@ -26,7 +26,7 @@ from engine.table import EmbeddingTable
 
 def compress(params: JsonObject, progress: ProgressCallback) -> JsonObject:
     """Compress ``params["source"]`` by ``params["config"]``; gives the new run's id."""
-    _check_keys("config", params["config"], _names(CompressionConfig))
+    check_names("config", params["config"], _names(CompressionConfig))
     config = CompressionConfig(**params["config"])
     table = _load(params, progress)
     compression = compress_table(table, config, progress=progress)
@@ -36,7 +36,7 @@ def compress(params: JsonObject, progress: ProgressCallback) -> JsonObject:
 def sweep(params: JsonObject, progress: ProgressCallback) -> JsonObject:
     """Sweep ``params["source"]`` over the grid ``params["config"]``; gives the new run's id."""
     grid = params["config"]
-    _check_keys("config", grid, _names(SweepConfig))
+    check_names("config", grid, _names(SweepConfig))
     lists = {name: tuple(grid[name]) for name in LISTS if name in grid}
     values: JsonObject = {**grid, **lists}
     config = SweepConfig(**values)
@@ -74,7 +74,7 @@ def evaluate(params: JsonObject, progress: ProgressCallback) -> JsonObject:
 
     began = time.perf_counter()
     given, source = params.get("options", {}), params["source"]
-    _check_keys("options", given, {item.name for item in fields(CheckOptions)})
+    check_names("options", given, {item.name for item in fields(CheckOptions)})
     checks = evaluating.find_checks(params["checks"])
     table = _load(params, progress)
     alone = source.get("tensor") is not None or source.get("tokens") is not None
@@ -93,22 +93,13 @@ def evaluate(params: JsonObject, progress: ProgressCallback) -> JsonObject:
 
 
 def _load(params: JsonObject, progress: ProgressCallback) -> EmbeddingTable:
-    _check_keys("source", params["source"], {"spec", "tensor", "tokens"})
+    check_names("source", params["source"], {"spec", "tensor", "tokens"})
     progress(Progress(phase="Reading the table", done=0, total=1))
     return load_table(**params["source"])
 
 
 def _names(config: type[CompressionConfig | SweepConfig]) -> set[str]:
     return {item.name for item in fields(config)}
-
-
-def _check_keys(what: str, values: JsonObject, known: set[str]) -> None:
-    unknown = sorted(values.keys() - known)
-    if unknown:
-        raise ParameterError(
-            f"{what} takes {', '.join(sorted(known))}, got {', '.join(unknown)} as well; "
-            "leave that out"
-        )
 
 
 TASKS: dict[str, Task] = {

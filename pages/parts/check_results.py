@@ -50,34 +50,42 @@ def title_of(check: str) -> str:
 
 
 def say_who_loses(results: Sequence[CheckResult]) -> str:
-    """In how many checks each variant is clearly worse than the original, ours first."""
+    """Which variants are worse than the original beyond chance, and how ours does by the SVD."""
     lost: dict[str, list[bool]] = {}
     for result in results:
         for score in result.scores[1:]:
             lost.setdefault(score.variant, []).append(result.loss(score).low > 0)
-    clauses = [
-        f"**{literal(variant)}** in {sum(found)} of {len(found)}" for variant, found in lost.items()
-    ]
+    if len(results) == 1:
+        clauses = [
+            f"**{literal(name)}** {'yes' if found[0] else 'no'}" for name, found in lost.items()
+        ]
+    else:
+        clauses = [
+            f"**{literal(name)}** in {sum(found) or 'none'} of {len(found)}"
+            for name, found in lost.items()
+        ]
+    checks = "" if len(results) == 1 else " checks"
     return (
-        f"Worse than the original beyond chance: {', '.join(clauses)} checks."
+        f"Worse than the original beyond chance: {', '.join(clauses)}{checks}."
         f"{_say_against_svd(results)}"
     )
 
 
 def _say_against_svd(results: Sequence[CheckResult]) -> str:
-    """In how many checks ours loses less than the SVD of its size; nothing without one."""
-    better: list[bool] = []
-    for result in results:
-        ours = [score for score in result.scores if score.role == "compressed"]
-        svds = [score for score in result.scores if score.role == "svd"]
-        if ours and svds:
-            least = min(result.loss(score).value for score in svds)
-            better.append(result.loss(ours[0]).value < least)
-    if not better:
+    """Where ours does better or worse than the SVDs of its size; nothing where not compared."""
+    leads = [
+        found for result in results if (found := [*filter(None, map(result.lead, result.scores))])
+    ]
+    if not leads:
         return ""
-    svd = "better SVD" if any(len(result.scores) > 3 for result in results) else "SVD"
-    count = f"{sum(better)} of {len(better)}"
-    return f" By the figures alone the plan loses less than the {svd} in {count}."
+    better = sum(all(lead.low > 0 for lead in found) for found in leads)
+    worse = sum(any(lead.high < 0 for lead in found) for found in leads)
+    svd = "every SVD" if max(map(len, leads)) > 1 else "the SVD"
+    if len(leads) == 1:
+        said = "better" if better else "worse" if worse else "neither better nor worse"
+        return f" Beside {svd} of its size the plan is {said}, beyond chance."
+    counts = f"better in {better or 'none'} of {len(leads)}, worse in {worse or 'none'}"
+    return f" Beside {svd} of its size the plan is {counts}, beyond chance."
 
 
 def _show_charts(found: Sequence[Measured], measured: tuple[Measured, ...]) -> None:
@@ -105,6 +113,7 @@ def _show_chart(item: Measured, others: tuple[CheckResult, ...], theme: str) -> 
     st.markdown(
         "  \n".join(
             f"{score_glyph(score)} {literal(score.variant)}: {_say_loss(result, score)}"
+            f"{_say_lead(result, score)}"
             for score in result.scores[1:]
         )
     )
@@ -119,6 +128,14 @@ def _say_loss(result: CheckResult, score: Score) -> str:
     if loss.value > 0:
         return f"**{loss_word(result)} {decimals(loss.value)}** {interval(loss)}"
     return f"**better by {decimals(-loss.value)}** {interval(loss.negated())}"
+
+
+def _say_lead(result: CheckResult, svd: Score) -> str:
+    """How far ours is ahead of an SVD, with what chance may do to that."""
+    lead = result.lead(svd)
+    if lead is None:
+        return ""
+    return f"; the plan is ahead of it by {decimals(lead.value)} {interval(lead)}"
 
 
 def _show_table(results: Sequence[CheckResult], *, name: str) -> None:
@@ -213,6 +230,15 @@ def _emphasis(result: CheckResult, score: Score, *, theme: str) -> str:
     return f"font-weight: bold; color: {(WORSE if loss.low > 0 else BETTER)[theme]}"
 
 
+def _lead_columns(lead: Interval | None) -> dict[str, float | None]:
+    """By how much the plan is better than the SVD of this line."""
+    return {
+        "plan_ahead": lead and lead.value,
+        "plan_ahead_low": lead and lead.low,
+        "plan_ahead_high": lead and lead.high,
+    }
+
+
 def _csv_frame(pairs: Sequence[tuple[CheckResult, Score]]) -> pd.DataFrame:
     """The plain figures, a column each."""
     return pd.DataFrame(
@@ -232,6 +258,7 @@ def _csv_frame(pairs: Sequence[tuple[CheckResult, Score]]) -> pd.DataFrame:
                 "loss": result.loss(score).value,
                 "loss_low": result.loss(score).low,
                 "loss_high": result.loss(score).high,
+                **_lead_columns(result.lead(score)),
                 "seconds": score.seconds,
             }
             for result, score in pairs

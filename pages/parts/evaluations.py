@@ -39,6 +39,20 @@ def measured_of(table: EmbeddingTable) -> tuple[Measured, ...]:
     )
 
 
+def failures_of(table: EmbeddingTable, plan: str | None) -> dict[str, str]:
+    """Checks that the last evaluation of a plan could not finish, and why."""
+    for run in state.run_store().list().runs:
+        record = run.record
+        if (
+            record.kind == KIND
+            and record.source["fingerprint"] == table.fingerprint
+            and record.config.get("run") == plan
+        ):
+            failures: dict[str, str] = record.figures.get("failures", {})
+            return failures
+    return {}
+
+
 def newest(measured: tuple[Measured, ...], plan: str | None) -> dict[str, Measured]:
     """Of one plan: the last finding of each check, the check measured last first."""
     found: dict[str, Measured] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,6 +143,17 @@ def test_exact_fits_are_no_victory(matrix: torch.Tensor, plan: dict[str, int]) -
     if found.figures.k > 1:
         assert found.verdict.startswith("Nothing is lost here by either: one subspace of rank ")
     json.dumps(found.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("fewer", "said"), [(0.001, False), (0.3, True)])
+def test_fewer_neighbours_are_told_beyond_chance_alone(fewer: float, said: bool) -> None:
+    found = compress(lines(), k=3, j=1, n_init=6, neighbours=4)
+    assert found.beats_svd
+    rival = found.svd.neighbours_kept
+    assert rival is not None
+    ours = replace(rival, mean=rival.mean - fewer)
+    found = replace(found, figures=replace(found.figures, neighbours_kept=ours))
+    assert ("keeps fewer neighbours" in found.verdict) == said
 
 
 def test_neighbours_are_left_out_on_request_and_where_there_are_none() -> None:

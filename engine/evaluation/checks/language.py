@@ -188,7 +188,7 @@ class _Causal:
 
 
 def _with_interval(values: NDArray[np.float64], seed: int) -> dict[str, float]:
-    (interval,), _ = bootstrap(lambda items: [values[items].mean()], len(values), seed=seed)
+    (interval,) = bootstrap(lambda items: [values[items].mean()], len(values), seed=seed).values()
     return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 

@@ -112,7 +112,10 @@ def _say_ratio(choice: GlueChoice) -> str:
     if gain is None or gain.ratio is None:
         return f"{asked}; that cannot be told, for the SVD's drop itself is inside noise."
     ratio = gain.ratio
-    shown = f"it is {ratio.value:.0%} [{ratio.low:.0%}, {ratio.high:.0%}]"
+    value, low, high = (
+        f"{figure:.0%}".replace("-", "−") for figure in (ratio.value, ratio.low, ratio.high)
+    )
+    shown = f"it is {value} [{low}, {high}]"
     return f"{asked}; {shown}: {_reached(ratio, ASKED_RATIOS[rate])}."
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from engine.errors import SourceError
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.results import CheckResult
 from engine.sources import load_table
@@ -34,6 +36,20 @@ def test_evaluate_shows_a_table_a_check(shell: Shell, model: Path) -> None:
         "Note: 60 pleasant and 60 unpleasant words are single tokens",
     ):
         assert shown in found.out
+
+
+def test_a_check_that_fails_is_told_below_the_others(
+    shell: Shell, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SourceError("the text is gone")
+
+    monkeypatch.setitem(CHECKS, "fidelity", replace(CHECKS["fidelity"], prepare=refuse))
+    found = shell("evaluate", model, *PLAN)
+    assert found.code == 2
+    assert "Word valence of model" in found.out
+    assert "Ahead of SVD by" in found.out
+    assert "fidelity: the text is gone" in " ".join(found.err.split())
 
 
 def test_evaluate_prints_json(shell: Shell, model: Path) -> None:

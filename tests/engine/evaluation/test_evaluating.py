@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 import engine
 from engine.compression import CompressionConfig
-from engine.errors import EngineError, ModelError, ParameterError, SourceError
+from engine.errors import Cancelled, EngineError, ModelError, ParameterError, SourceError
+from engine.evaluation.checks import CHECKS
 from engine.evaluation.features import KEPT_FEATURES
 from engine.evaluation.subject import CheckOptions
 from engine.evaluation.variants import fit_variants, read_config
@@ -50,6 +52,32 @@ def test_a_plan_is_compared_with_the_svd_of_its_size(model: Path) -> None:
     assert [ours.variant, svd.variant] == ["k = 2", "SVD"]
     assert ours.parameters <= svd.parameters < ours.parameters + sum(load_table(model).matrix.shape)
     assert original.stored_bytes == 4 * original.parameters
+    assert (original.behind, ours.behind) == (None, None)
+    assert svd.behind is not None
+    assert svd.behind.value == pytest.approx(ours.value.value - svd.value.value)
+    assert svd.behind.low <= svd.behind.value <= svd.behind.high
+
+
+def test_a_check_that_fails_does_not_cost_the_others(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SourceError("the text is gone")
+
+    monkeypatch.setitem(CHECKS, "fidelity", replace(CHECKS["fidelity"], prepare=refuse))
+    found = engine.evaluate(model, ["fidelity", "valence"], **PLAN)
+    assert [result.check for result in found.results] == ["valence"]
+    assert found.failures == {"fidelity": "the text is gone"}
+    assert found.as_dict()["failures"] == found.failures
+    with pytest.raises(SourceError, match="the text is gone"):
+        engine.evaluate(model, "fidelity", **PLAN)
+
+    def cancel(*_: object) -> None:
+        raise Cancelled("enough")
+
+    monkeypatch.setitem(CHECKS, "fidelity", replace(CHECKS["fidelity"], prepare=cancel))
+    with pytest.raises(Cancelled, match="enough"):
+        engine.evaluate(model, ["valence", "fidelity"], **PLAN)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +169,7 @@ def test_plain_tables_have_their_rows_checked(tmp_path: Path, model: Path) -> No
         ([], {}, "got none"),
         ("valence", {"config": CompressionConfig(rate=0.5), "k": 2}, "settings were given twice"),
         ("valence", {"options": CheckOptions(), "text": "x"}, "settings were given twice"),
+        ("valence", {"kk": 2}, "a plan takes affine, .*, data, .*, got kk as well; leave that out"),
         ("valence", {"k": 2, "j": 99}, "j must be between 1 and 16"),
         ("fidelity", {"text": "none.txt"}, r"found none at none\.txt"),
     ],

@@ -47,6 +47,23 @@ def test_a_loss_is_worse_upwards_whatever_is_better(drop: Interval) -> None:
     assert risen.excludes_zero == drop.excludes_zero
 
 
+@given(behind=INTERVALS)
+def test_a_lead_is_better_upwards_whatever_is_better(behind: Interval) -> None:
+    higher, lower = make_result(behind), make_result(behind, higher_is_better=False)
+    assert higher.lead(higher.scores[0]) is None
+    svd = replace(higher.scores[0], role="svd", behind=behind)
+    assert higher.lead(svd) == behind
+    assert lower.lead(svd) == behind.negated()
+    whole = replace(higher, scores=(*higher.scores, svd))
+    assert CheckResult.from_dict(json.loads(json.dumps(whole.as_dict()))) == whole
+
+
+def test_findings_of_before_the_comparison_are_read() -> None:
+    values = make_result(Interval(value=0.0, low=0.0, high=0.0)).as_dict()
+    del values["scores"][0]["behind"]
+    assert CheckResult.from_dict(values).scores[0].behind is None
+
+
 @given(drop=INTERVALS)
 def test_an_interval_excludes_zero_where_zero_is_outside(drop: Interval) -> None:
     assert drop.excludes_zero != (drop.low <= 0 <= drop.high)

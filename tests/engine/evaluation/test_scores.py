@@ -52,20 +52,36 @@ def test_equal_variants_never_drop(seed: int, n: int) -> None:
         mean = float(items[rows].mean())
         return [mean, mean, mean - 3]
 
-    values, drops = bootstrap(means, n, seed=seed, resamples=50)
+    resampled = bootstrap(means, n, seed=seed, resamples=50)
+    values, drops = resampled.values(), resampled.less_than(0)
     assert (drops[0].low, drops[1].value, drops[1].high) == (0, 0, 0)
     # A drop that is the same in every resample has no width, however much the figures vary.
     assert (drops[2].low, drops[2].high) == (pytest.approx(3), pytest.approx(3))
     assert values[0].low <= values[0].high
 
 
+@given(st.integers(0, 100), st.integers(2, 60))
+def test_any_variant_can_be_compared_with_each(seed: int, n: int) -> None:
+    items = np.random.default_rng(seed).normal(size=(n, 3))
+    resampled = bootstrap(lambda rows: items[rows].mean(axis=0).tolist(), n, resamples=50)
+    first, second = resampled.less_than(0), resampled.less_than(1)
+    for other in range(3):
+        assert second[other].value == pytest.approx(first[other].value - first[1].value)
+    turned = first[1].negated()
+    # The same resamples; a quantile from above is that from below but for rounding.
+    assert (second[0].low, second[0].high) == (
+        pytest.approx(turned.low),
+        pytest.approx(turned.high),
+    )
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     held = 0
     for seed in range(200):
         items = np.random.default_rng(seed).normal(size=80)
-        ((found,), _) = bootstrap(
+        (found,) = bootstrap(
             lambda rows, items=items: [float(items[rows].mean())], 80, seed=seed, resamples=200
-        )
+        ).values()
         held += found.low <= 0 <= found.high
     # 190 are expected; percentile intervals of 80 items are a little short, and 200 trials of a
     # 95 % event spread by 3.
@@ -77,7 +93,7 @@ def test_more_items_give_narrower_intervals() -> None:
 
     def width(n: int) -> float:
         items = rng.normal(size=n)
-        ((found,), _) = bootstrap(lambda rows: [float(items[rows].mean())], n, resamples=300)
+        (found,) = bootstrap(lambda rows: [float(items[rows].mean())], n, resamples=300).values()
         return found.high - found.low
 
     assert width(1600) < 0.4 * width(100)  # a quarter, but for chance

@@ -114,6 +114,8 @@ def test_a_place_is_refused_before_the_fit(
 
 
 def test_a_plan_is_given_once(bert: Path) -> None:
+    with pytest.raises(ParameterError, match=r"a plan takes .*, got kk as well; leave that out"):
+        engine.compress_model("bundled:minilm", kk=5)
     with pytest.raises(ParameterError, match="given twice, as config and as k, rate"):
         engine.compress_model(bert, config=CompressionConfig(k=2, j=4), rate=0.4, k=2)
     with pytest.raises(ParameterError, match="give either j"):
