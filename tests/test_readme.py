@@ -11,6 +11,7 @@ import pytest
 
 import engine
 from engine.cli.commands import group
+from engine.evaluation.glue.summary import AVERAGE, stored_glue
 from engine.sources import SOURCE_KINDS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -44,6 +45,30 @@ def test_every_linked_file_is_there() -> None:
     links = re.findall(r"""(?:\]\(|src(?:set)?=")(?!https?:)([^)#"]+)""", README)
     assert links
     assert [link for link in links if not (REPOSITORY / link).exists()] == []
+
+
+PLANS = ("svd", "svd-weighted", "k5", "best")
+GLUE_ROW = re.compile(r"^\| (.+?), .+, (\d+)%, (before|after) \| (.+) \|$", re.MULTILINE)
+GLUE_MODELS = {"all-MiniLM-L6-v2": "bundled:minilm", "2-layer BERT": "bert-2x128"}
+
+
+def test_glue_figures_are_those_of_the_stored_results() -> None:
+    summaries = {summary.model: summary for summary in stored_glue()}
+    rows = GLUE_ROW.findall(README)
+    assert {row[0] for row in rows} == set(GLUE_MODELS)
+    for model, rate, when, cells in rows:
+        summary = summaries[GLUE_MODELS[model]]
+        stage = "compressed" if when == "before" else "retrained"
+        drops = [
+            point.drop
+            for plan in PLANS
+            for point in summary.points
+            if (point.task, point.stage, point.plan) == (AVERAGE, stage, plan)
+            and point.rate == pytest.approx(int(rate) / 100)
+        ]
+        shown = [float(figure.replace("−", "-")) for figure in re.findall(r"−?\d+\.\d", cells)]
+        wanted = [figure for drop in drops for figure in (drop.value, drop.low, drop.high)]
+        assert shown == pytest.approx(wanted, abs=0.0501), "a figure is shown to one decimal"
 
 
 @pytest.mark.slow
