@@ -29,6 +29,7 @@ from tests.pages.results import ACCURACY, PERPLEXITY
 
 ACCURACY_PAGE = Path(__file__).resolve().parents[2] / "pages" / "accuracy.py"
 PLEASANT = "love joy happy good great nice wonderful best beautiful kind sweet brave".split()
+SENTENCES = b"".join(b"Sentence %d is here.\n" % number for number in range(20))
 UNPLEASANT = "hate war sad bad evil cruel worst ugly kill pain fear angry".split()
 
 
@@ -142,23 +143,72 @@ def test_no_picked_check_is_no_run(path: Path) -> None:
     assert run_button(app).disabled
 
 
+def test_the_link_keeps_what_was_picked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = replace(CHECKS["probe"], unavailable=lambda _: None)
+    monkeypatch.setitem(CHECKS, "probe", probe)
+    run = compress(path)
+    app = open_page(path, run=run)
+    picked = {"accuracy-valence": False, "accuracy-probe": True}
+    for key, value in picked.items():
+        app.checkbox(key=key).set_value(value)
+    app.run()
+    (rte,) = [o for o in app.selectbox(key="accuracy-probe-task").options if o.startswith("RTE")]
+    query = {"accuracy-valence": "false", "accuracy-probe": "true", "accuracy-probe-task": rte}
+    again = open_page(path, run=run, **query)
+    assert {key: again.checkbox(key=key).value for key in picked} == picked
+    assert run_button(again).label == "Run 1 check"
+    assert again.selectbox(key="accuracy-probe-task").value == "rte"
+
+
 def test_own_sentences_go_with_the_checks_that_read_them(
     path: Path, queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fidelity = replace(CHECKS["fidelity"], unavailable=lambda _: None)
     monkeypatch.setitem(CHECKS, "fidelity", fidelity)
     app = open_page(path, run=compress(path))
-    app.file_uploader(key="sentences-upload").upload("mine.txt", b"One.\nTwo.\n", "text/plain")
+    app.file_uploader(key="sentences-upload").upload("mine.txt", SENTENCES, "text/plain")
     app.run()
     assert not app.exception
     run_button(app).click().run()
     text = queue.submitted[0][1]["options"]["text"]
-    assert Path(text).read_text(encoding="utf-8") == "One.\nTwo.\n"
+    assert Path(text).read_bytes() == SENTENCES
     queue.known = []
     back = next(button for button in app.button if button.label.startswith("Back to"))
     back.click().run()
     run_button(app).click().run()
     assert queue.submitted[1][1]["options"]["text"] is None
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "holds no line of text, and at least 20 are needed"),
+        (b"Only one.\n", "holds 1 line of text, and at least 20 are needed"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "expected UTF-8 text, got the byte 0x89"),
+        ("Ça va.\n".encode("latin-1") * 30, "expected UTF-8 text, got the byte 0xc7"),
+        (b"a\0b\n" * 30, "expected text, got zero bytes"),
+        (b"\x1f\x8b broken", "its gzip data is damaged or cut short"),
+    ],
+)
+def test_a_text_that_cannot_be_read_is_told_at_upload(
+    path: Path,
+    queue: FakeQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    told: str,
+) -> None:
+    fidelity = replace(CHECKS["fidelity"], unavailable=lambda _: None)
+    monkeypatch.setitem(CHECKS, "fidelity", fidelity)
+    app = open_page(path, run=compress(path))
+    app.file_uploader(key="sentences-upload").upload("mine.txt", content, "text/plain")
+    app.run()
+    assert not app.exception
+    (error,) = app.error
+    said = error.value.replace("\\", "")
+    assert told in said
+    assert said.endswith(". Until then the built-in sentences are read.")
+    run_button(app).click().run()
+    assert queue.submitted[0][1]["options"]["text"] is None
 
 
 def figures(app: AppTest) -> list[tuple[str, ...]]:
