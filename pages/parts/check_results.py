@@ -50,18 +50,27 @@ def title_of(check: str) -> str:
 
 
 def say_who_loses(results: Sequence[CheckResult]) -> str:
-    """In how many checks each variant is clearly worse than the original, ours first."""
-    lost: dict[str, list[bool]] = {}
+    """Of each variant, ours first: the checks in which it is clearly worse than the original."""
+    lost: dict[str, list[str]] = {}
     for result in results:
         for score in result.scores[1:]:
-            lost.setdefault(score.variant, []).append(result.loss(score).low > 0)
+            checks = lost.setdefault(score.variant, [])
+            if result.loss(score).low > 0:
+                checks.append(title_of(result.check))
     clauses = [
-        f"**{literal(variant)}** in {sum(found)} of {len(found)}" for variant, found in lost.items()
+        f"**{literal(variant)}** {_say_lost(checks, len(results))}"
+        for variant, checks in lost.items()
     ]
-    return (
-        f"Worse than the original beyond chance: {', '.join(clauses)} checks."
-        f"{_say_against_svd(results)}"
-    )
+    return f"Against the original, {'; '.join(clauses)}.{_say_against_svd(results)}"
+
+
+def _say_lost(checks: Sequence[str], count: int) -> str:
+    if not checks:
+        return "loses nothing that may not be chance"
+    if len(checks) == count:
+        return "is clearly worse" if count == 1 else f"is clearly worse in all {count} checks"
+    *others, last = (f"*{literal(check)}*" for check in checks)
+    return f"is clearly worse in {', '.join(others)}{' and ' * bool(others)}{last}"
 
 
 def _say_against_svd(results: Sequence[CheckResult]) -> str:
@@ -76,8 +85,12 @@ def _say_against_svd(results: Sequence[CheckResult]) -> str:
     if not better:
         return ""
     svd = "better SVD" if any(len(result.scores) > 3 for result in results) else "SVD"
-    count = f"{sum(better)} of {len(better)}"
-    return f" By the figures alone the plan loses less than the {svd} in {count}."
+    count, ahead = len(better), sum(better)
+    less = "less" if ahead else "no less"
+    where = f" in {ahead} of {count} checks"
+    if ahead in (0, count):
+        where = "" if count == 1 else " in any check" if not ahead else f" in all {count} checks"
+    return f" By the figures alone the plan loses {less} than the {svd}{where}."
 
 
 def _show_charts(found: Sequence[Measured], measured: tuple[Measured, ...]) -> None:

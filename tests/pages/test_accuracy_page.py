@@ -133,7 +133,7 @@ def test_run_asks_for_the_picked_checks_of_the_plan(path: Path, queue: FakeQueue
     queue.known = [make_status("done", kind=kind, result=found)]
     app.run()
     assert not app.exception
-    assert "Worse than the original beyond chance: **k = 2** in " in texts(app)
+    assert "Against the original, **k = 2** " in texts(app)
 
 
 def test_no_picked_check_is_no_run(path: Path) -> None:
@@ -253,15 +253,35 @@ def test_findings_of_another_version_are_passed_over(path: Path) -> None:
     assert len(figures(open_page(path, run=run))) == 3
 
 
-def test_who_loses_is_counted_by_variant() -> None:
-    said = say_who_loses([ACCURACY, PERPLEXITY])
-    assert "**k \\= 5**" in said or "**k = 5**" in said
-    assert said.replace("\\", "").endswith(
-        "**k = 5** in 1 of 2, **SVD** in 1 of 2 checks. By the figures alone the plan loses less "
-        "than the SVD in 1 of 2."
+def say(*results: CheckResult) -> str:
+    return say_who_loses(results).replace("\\", "")
+
+
+def test_who_loses_is_said_in_words() -> None:
+    assert say(ACCURACY, PERPLEXITY) == (
+        "Against the original, **k = 5** is clearly worse in *Language model*; "
+        "**SVD** is clearly worse in *Word valence*. "
+        "By the figures alone the plan loses less than the SVD in 1 of 2 checks."
+    )
+    assert "**SVD** is clearly worse in *Word valence* and *Word similarity*. By" in say(
+        ACCURACY, replace(ACCURACY, check="words"), PERPLEXITY
     )
     alone = replace(ACCURACY, scores=ACCURACY.scores[:2])
-    assert "By the figures" not in say_who_loses([alone])
+    assert "By the figures" not in say(alone)
+
+
+def test_none_and_all_are_words_too() -> None:
+    assert say(ACCURACY) == (
+        "Against the original, **k = 5** loses nothing that may not be chance; **SVD** is clearly "
+        "worse. By the figures alone the plan loses less than the SVD."
+    )
+    assert say(PERPLEXITY).endswith("the plan loses no less than the SVD.")
+    assert say(ACCURACY, ACCURACY) == (
+        "Against the original, **k = 5** loses nothing that may not be chance; **SVD** is clearly "
+        "worse in all 2 checks. By the figures alone the plan loses less than the SVD in all 2 "
+        "checks."
+    )
+    assert say(PERPLEXITY, PERPLEXITY).endswith("the plan loses no less than the SVD in any check.")
 
 
 def stored(monkeypatch: pytest.MonkeyPatch, *summaries: GlueSummary) -> None:
