@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from engine.progress import ignore_progress
 from engine.recording import record_compression, record_evaluation
 from pages.parts import jobs
 from pages.parts.check_results import say_who_loses
-from tests.engine.evaluation.glue_cells import make_run
+from tests.engine.evaluation.glue_cells import make_run, save_run
 from tests.pages.fake_queue import FakeQueue, make_status
 from tests.pages.results import ACCURACY, PERPLEXITY
 
@@ -342,3 +343,99 @@ def test_a_task_that_another_model_lacks_gives_way(monkeypatch: pytest.MonkeyPat
     assert not app.exception
     task = app.selectbox(key="accuracy-task")
     assert (task.options, task.value) == (["Average", "MRPC", "RTE"], "Average")
+
+
+OWN = "accuracy-own-run"
+
+
+def test_a_run_of_ones_own_is_opened_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(monkeypatch, summary("tiny"))
+    folder = tmp_path / "*my* run"
+    cells = make_run(tasks=("mrpc", "rte"))
+    save_run(folder, cells, {"settings": {"model": "mine/bert"}})
+    app = open_page(None, **GLUE)
+    app.text_input(key=OWN).set_value(f" {folder} ").run()
+    assert not app.exception
+    assert f"**mine/bert**, {len(cells)} networks measured so far." in texts(app)
+    assert app.selectbox(key="accuracy-task").options == ["Average", "MRPC", "RTE"]
+    assert any(app.dataframe[0].value["Plan"] == "SVD")
+    by_link = open_page(None, **GLUE, **{OWN: str(folder), "accuracy-task": "RTE"})
+    assert "**mine/bert**" in texts(by_link)
+    assert by_link.selectbox(key="accuracy-task").value == "RTE"
+    by_link.text_input(key=OWN).set_value("").run()
+    assert by_link.selectbox(key="accuracy-model").value == "tiny"
+
+
+def test_cells_that_have_come_are_seen(tmp_path: Path) -> None:
+    cells = make_run(tasks=("rte",), seeds=(0,))
+    whole = [cell for cell in cells if not cell.key.plan]
+    save_run(tmp_path / "run", whole[:1])
+    app = open_page(None, **GLUE, **{OWN: str(tmp_path / "run")})
+    assert "1 network measured so far." in texts(app)
+    assert "there is nothing to compare yet" in texts(app)
+    assert not app.dataframe
+    save_run(tmp_path / "run", cells)
+    app.run()
+    assert not app.exception
+    assert len(app.dataframe) == 1
+
+
+@pytest.mark.parametrize("plans", [("svd",), ("svd-weighted",), ("k3",)])
+def test_a_run_of_one_plan_has_a_headline(tmp_path: Path, plans: tuple[str, ...]) -> None:
+    folder = save_run(tmp_path / "run", make_run(tasks=("rte",), seeds=(0,), plans=plans))
+    app = open_page(None, **GLUE, **{OWN: str(folder)})
+    (said,) = [item.value for item in app.markdown if "fewer numbers" in item.value]
+    assert " points " in said
+
+
+def no_folder(folder: Path) -> None:
+    pass
+
+
+def no_cells(folder: Path) -> None:
+    (folder / "cells").mkdir(parents=True)
+
+
+def cut_short(folder: Path) -> None:
+    save_run(folder, make_run(tasks=("rte",), seeds=(0,)))
+    path = next((folder / "cells").glob("*.json"))
+    path.write_text(path.read_text(encoding="utf-8")[:50], encoding="utf-8")
+
+
+def without_score(folder: Path) -> None:
+    save_run(folder, make_run(tasks=("rte",), seeds=(0,)))
+    path = next((folder / "cells").glob("*.json"))
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**values, "score": None}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (no_folder, "found none at"),
+        (no_cells, "holds neither cells/*.json nor summary.json"),
+        (cut_short, ".json is damaged"),
+        (without_score, ".json is damaged"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_told(
+    tmp_path: Path, spoil: Callable[[Path], None], told: str
+) -> None:
+    folder = tmp_path / "run"
+    spoil(folder)
+    app = open_page(None, **GLUE, **{OWN: str(folder)})
+    (error,) = app.error
+    said = error.value.replace("\\", "")
+    assert told in said
+    assert str(folder) in said
+    assert not app.dataframe
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "~nobody-here/run", "~"])
+def test_a_path_that_cannot_be_is_told(path: str) -> None:
+    app = open_page(None, **GLUE)
+    app.text_input(key=OWN).set_value(path).run()
+    assert not app.exception
+    assert len(app.error) == 1
