@@ -17,7 +17,7 @@ from pages.parts import (
     jobs,
     state,
 )
-from pages.parts.glue_results import show_glue
+from pages.parts.glue_results import introduce_glue, show_glue, show_own_run
 from pages.parts.state import Source, View
 from pages.parts.wording import fewer_or_more, literal, short_bytes
 
@@ -60,12 +60,14 @@ def _choose_table() -> tuple[Source | None, EmbeddingTable | None, str]:
 
 
 def _glue() -> None:
+    folder = introduce_glue()
     try:
-        summaries = glue_summary.stored_glue()
+        if folder:
+            show_own_run(state.load_glue_run(folder))
+        else:
+            show_glue(glue_summary.stored_glue())
     except EngineError as error:
-        st.warning(literal(str(error)), icon=":material/warning:")
-        return
-    show_glue(summaries)
+        st.error(literal(str(error)), icon=":material/error:")
 
 
 def _checks(source: Source, table: EmbeddingTable) -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 from engine import EmbeddingTable, EngineError
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.checks.check import Check
+from engine.evaluation.checks.fidelity import read_sentences
 from engine.evaluation.evaluating import DEFAULT_CHECKS
 from engine.evaluation.subject import CheckOptions, Subject
 from engine.evaluation.tasks import GLUE_TASKS
@@ -66,7 +67,12 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
 def _choose(check: Check, reason: str | None) -> bool:
     title = f"**{literal(check.title)}**"
     if reason is None:
-        picked = st.checkbox(title, check.name in DEFAULT_CHECKS, key=f"accuracy-{check.name}")
+        picked = st.checkbox(
+            title,
+            check.name in DEFAULT_CHECKS,
+            key=f"accuracy-{check.name}",
+            bind="query-params",
+        )
     else:  # by another key, so that the choice is kept for a table that has what it needs
         picked = st.checkbox(title, key=f"cannot-{check.name}", disabled=True)
     st.markdown(f"**Tells:** {literal(check.tells)}")
@@ -88,6 +94,7 @@ def _choose_options(picked: list[str]) -> CheckOptions:
             list(GLUE_TASKS),
             index=list(GLUE_TASKS).index(task),
             key="accuracy-probe-task",
+            bind="query-params",
             width=380,
             format_func=lambda name: f"{GLUE_TASKS[name].title}: {GLUE_TASKS[name].asks}",
         )
@@ -110,9 +117,15 @@ def _choose_text() -> str | None:
     if file is None or file.file_id == st.session_state.get(_TAKEN):
         return path  # one that was taken may have been put away since
     try:
-        st.session_state[_LAST_SENTENCES] = keep_upload(file)
+        kept = keep_upload(file)
+        read_sentences(kept)  # what cannot be read is told here, not by a job minutes later
     except EngineError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        before = "the built-in sentences are" if path is None else f"{Path(path).name} is"
+        st.error(
+            literal(f"{error}. Until then {before} read."),
+            icon=":material/error:",
+        )
         return path
+    st.session_state[_LAST_SENTENCES] = kept
     st.session_state[_TAKEN] = file.file_id
     st.rerun()  # the button then has its name

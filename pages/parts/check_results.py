@@ -50,25 +50,27 @@ def title_of(check: str) -> str:
 
 
 def say_who_loses(results: Sequence[CheckResult]) -> str:
-    """Which variants are worse than the original beyond chance, and how ours does by the SVD."""
-    lost: dict[str, list[bool]] = {}
+    """Of each variant, ours first: the checks in which it is clearly worse than the original."""
+    lost: dict[str, list[str]] = {}
     for result in results:
         for score in result.scores[1:]:
-            lost.setdefault(score.variant, []).append(result.loss(score).low > 0)
-    if len(results) == 1:
-        clauses = [
-            f"**{literal(name)}** {'yes' if found[0] else 'no'}" for name, found in lost.items()
-        ]
-    else:
-        clauses = [
-            f"**{literal(name)}** in {sum(found) or 'none'} of {len(found)}"
-            for name, found in lost.items()
-        ]
-    checks = "" if len(results) == 1 else " checks"
-    return (
-        f"Worse than the original beyond chance: {', '.join(clauses)}{checks}."
-        f"{_say_against_svd(results)}"
-    )
+            checks = lost.setdefault(score.variant, [])
+            if result.loss(score).low > 0:
+                checks.append(title_of(result.check))
+    clauses = [
+        f"**{literal(variant)}** {_say_lost(checks, len(results))}"
+        for variant, checks in lost.items()
+    ]
+    return f"Against the original, {'; '.join(clauses)}.{_say_against_svd(results)}"
+
+
+def _say_lost(checks: Sequence[str], count: int) -> str:
+    if not checks:
+        return "loses nothing that may not be chance"
+    if len(checks) == count:
+        return "is clearly worse" if count == 1 else f"is clearly worse in all {count} checks"
+    *others, last = (f"*{literal(check)}*" for check in checks)
+    return f"is clearly worse in {', '.join(others)}{' and ' * bool(others)}{last}"
 
 
 def _say_against_svd(results: Sequence[CheckResult]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engine.evaluation.glue.cells import Stage
 from engine.evaluation.glue.ensembles import BEST_PLAN, family_title, is_ensemble, plan_title
@@ -18,6 +19,7 @@ from pages.parts.wording import decimals, interval, literal, short_bytes
 _STAGES: dict[str, Stage] = {"Before": "compressed", "After": "retrained"}
 _AVERAGE = "Average"
 _SVDS = ("svd", "svd-weighted")
+_FOLDER_WIDTH = 600  # pixels
 _TOLD_RATE = 0.4  # the paper's own headline
 
 
@@ -40,20 +42,63 @@ class _Chosen:
         )
 
 
-def show_glue(summaries: list[GlueSummary]) -> None:
-    """The results of one model at a time, as chosen."""
+def introduce_glue() -> str:
+    """Say what the protocol is; the folder of the user's own run of it, empty without one."""
     st.markdown(
         "The paper's own test: fine-tune the whole model on a task, shrink its embedding, measure; "
         "then train on for two epochs and measure again, beside the whole network trained as long."
     )
+    folder = st.text_input(
+        "A run of your own",
+        key="accuracy-own-run",
+        bind="query-params",
+        placeholder="a folder on this machine; empty for the results that come with the app",
+        width=_FOLDER_WIDTH,
+        help="The folder that `subspace-atlas glue` measures into. A run that is not over will do.",
+    )
+    return folder.strip()
+
+
+def show_glue(summaries: list[GlueSummary]) -> None:
+    """The results of one model at a time, as chosen."""
     if not summaries:
         st.info(
-            "This copy comes without stored results. `subspace-atlas glue` measures a model, "
-            "`subspace-atlas glue-report` makes the results of it; see the README.",
+            "This copy comes without stored results. `subspace-atlas glue` measures a model; name "
+            "the folder it measures into above.",
             icon=":material/info:",
         )
         return
-    chosen = _choose(summaries)
+    bar = _begin_bar()
+    by_name = {summary.model: summary for summary in summaries}
+    name = bar.selectbox(
+        "Model", list(by_name), key="accuracy-model", bind="query-params", width=180
+    )
+    _show(_choose(by_name[name], bar))
+
+
+def show_own_run(summary: GlueSummary) -> None:
+    """The results of the user's own run."""
+    st.markdown(f"**{literal(summary.model)}**, {_count_cells(summary)}.")
+    if not summary.points:
+        st.info(
+            "Only whole networks were measured so far, or smaller ones without the whole beside "
+            "them: there is nothing to compare yet. `subspace-atlas glue` goes on where it was.",
+            icon=":material/info:",
+        )
+        return
+    _show(_choose(summary, _begin_bar()))
+
+
+def _count_cells(summary: GlueSummary) -> str:
+    count = len(summary.cells)
+    return f"{count:,} {'network' if count == 1 else 'networks'} measured so far"
+
+
+def _begin_bar() -> DeltaGenerator:
+    return st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+
+
+def _show(chosen: _Chosen) -> None:
     if not chosen.points:
         st.info("Nothing was measured here. Choose another task, or before instead of after.")
         return
@@ -63,13 +108,7 @@ def show_glue(summaries: list[GlueSummary]) -> None:
     _show_table(chosen)
 
 
-def _choose(summaries: list[GlueSummary]) -> _Chosen:
-    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    by_name = {summary.model: summary for summary in summaries}
-    name = bar.selectbox(
-        "Model", list(by_name), key="accuracy-model", bind="query-params", width=180
-    )
-    summary = by_name[name]
+def _choose(summary: GlueSummary, bar: DeltaGenerator) -> _Chosen:
     tasks = {GLUE_TASKS[task].title: task for task in summary.tasks}
     if any(summary.averaged.values()):
         tasks = {_AVERAGE: AVERAGE, **tasks}
@@ -98,6 +137,8 @@ def _say_headline(chosen: _Chosen) -> str:
     ensembles = [plan for plan in points if is_ensemble(plan)]
     ours = [plan for plan in points if plan not in _SVDS]
     named = BEST_PLAN if BEST_PLAN in points else next(reversed([*ours, *ensembles]), None)
+    if named is None and "svd-weighted" in points:  # a run of nothing else
+        named = "svd-weighted"
     if named is not None:
         clauses.append(f"**{literal(plan_title(named))}** {_drop(points[named])}")
         gain = points[named].gain()

@@ -23,6 +23,9 @@ from engine import (
     pca_layout,
 )
 from engine.errors import FormatError
+from engine.evaluation.glue.cells import CELLS_FOLDER, RUN_FILE
+from engine.evaluation.glue.summarizing import read_results
+from engine.evaluation.glue.summary import SUMMARY_FILE, GlueSummary
 from engine.folders import write_file
 from engine.frontier import SizeCurves
 from engine.grid import SweepResult
@@ -92,7 +95,7 @@ def _load(source: Source, stamps: tuple[float, ...]) -> EmbeddingTable:
 def _stamp(path: str) -> float:
     try:
         return Path(path).stat().st_mtime
-    except OSError:
+    except (OSError, ValueError):
         return 0.0  # not a file: a bundled model or an id
 
 
@@ -189,6 +192,25 @@ def current_sweep(table: EmbeddingTable) -> tuple[SweepResult | None, str]:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _run_sweep(run_id: str) -> SweepResult:
     return SweepResult.load(run_store().load(run_id).folder / SWEEP_FILE)
+
+
+def load_glue_run(path: str) -> GlueSummary:
+    """The results of a GLUE run of the user's, read once; read again when cells have come.
+
+    Args:
+        path: Of its folder; one that begins with ``~`` is looked for at home.
+
+    Raises:
+        EngineError: If there is none, or it holds no cells or damaged ones.
+    """
+    folder = Path.home() / path[2:] if path.startswith("~/") else Path(path)
+    stamps = tuple(_stamp(str(folder / name)) for name in (CELLS_FOLDER, RUN_FILE, SUMMARY_FILE))
+    return _glue_run(folder, stamps)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the run …")
+def _glue_run(folder: Path, stamps: tuple[float, ...]) -> GlueSummary:
+    return read_results(folder)
 
 
 def measured_accuracy(table: EmbeddingTable) -> SizeCurves | None:

@@ -89,6 +89,22 @@ def test_a_check_runs_and_is_found_again(
     expect_no_traceback(page)
 
 
+def test_a_reload_keeps_what_was_picked(
+    app_server: Server, words: tuple[Path, str], page: Page
+) -> None:
+    path, plan = words
+    open_accuracy(page, app_server, path, run=plan)
+    box = page.get_by_role("checkbox", name="Word valence")
+    expect(box).to_be_checked()
+    page.get_by_text("Word valence", exact=True).click()  # the box itself is not drawn
+    expect(page.get_by_role("button", name="Run 0 checks")).to_be_disabled()
+    settle(page)
+    page.reload()
+    expect(page.get_by_role("button", name="Run 0 checks")).to_be_disabled(timeout=30_000)
+    expect(box).not_to_be_checked()
+    expect_no_traceback(page)
+
+
 def test_cancelled_checks_change_nothing(app_server: Server, page: Page) -> None:
     before = runs_on_disk(app_server)
     open_accuracy(page, app_server)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ from engine.progress import ignore_progress
 from engine.recording import record_compression, record_evaluation
 from pages.parts import jobs
 from pages.parts.check_results import say_who_loses
-from tests.engine.evaluation.glue_cells import make_run
+from tests.engine.evaluation.glue_cells import make_run, save_run
 from tests.pages.fake_queue import FakeQueue, make_status
 from tests.pages.results import ACCURACY, PERPLEXITY
 
 ACCURACY_PAGE = Path(__file__).resolve().parents[2] / "pages" / "accuracy.py"
 PLEASANT = "love joy happy good great nice wonderful best beautiful kind sweet brave".split()
+SENTENCES = b"".join(b"Sentence %d is here.\n" % number for number in range(20))
 UNPLEASANT = "hate war sad bad evil cruel worst ugly kill pain fear angry".split()
 
 
@@ -146,7 +148,7 @@ def test_run_asks_for_the_picked_checks_of_the_plan(path: Path, queue: FakeQueue
     queue.known = [make_status("done", kind=kind, result=found)]
     app.run()
     assert not app.exception
-    assert "Worse than the original beyond chance: **k = 2** " in texts(app)
+    assert "Against the original, **k = 2** " in texts(app)
 
 
 def test_no_picked_check_is_no_run(path: Path) -> None:
@@ -156,23 +158,72 @@ def test_no_picked_check_is_no_run(path: Path) -> None:
     assert run_button(app).disabled
 
 
+def test_the_link_keeps_what_was_picked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = replace(CHECKS["probe"], unavailable=lambda _: None)
+    monkeypatch.setitem(CHECKS, "probe", probe)
+    run = compress(path)
+    app = open_page(path, run=run)
+    picked = {"accuracy-valence": False, "accuracy-probe": True}
+    for key, value in picked.items():
+        app.checkbox(key=key).set_value(value)
+    app.run()
+    (rte,) = [o for o in app.selectbox(key="accuracy-probe-task").options if o.startswith("RTE")]
+    query = {"accuracy-valence": "false", "accuracy-probe": "true", "accuracy-probe-task": rte}
+    again = open_page(path, run=run, **query)
+    assert {key: again.checkbox(key=key).value for key in picked} == picked
+    assert run_button(again).label == "Run 1 check"
+    assert again.selectbox(key="accuracy-probe-task").value == "rte"
+
+
 def test_own_sentences_go_with_the_checks_that_read_them(
     path: Path, queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fidelity = replace(CHECKS["fidelity"], unavailable=lambda _: None)
     monkeypatch.setitem(CHECKS, "fidelity", fidelity)
     app = open_page(path, run=compress(path))
-    app.file_uploader(key="sentences-upload").upload("mine.txt", b"One.\nTwo.\n", "text/plain")
+    app.file_uploader(key="sentences-upload").upload("mine.txt", SENTENCES, "text/plain")
     app.run()
     assert not app.exception
     run_button(app).click().run()
     text = queue.submitted[0][1]["options"]["text"]
-    assert Path(text).read_text(encoding="utf-8") == "One.\nTwo.\n"
+    assert Path(text).read_bytes() == SENTENCES
     queue.known = []
     back = next(button for button in app.button if button.label.startswith("Back to"))
     back.click().run()
     run_button(app).click().run()
     assert queue.submitted[1][1]["options"]["text"] is None
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "holds no line of text, and at least 20 are needed"),
+        (b"Only one.\n", "holds 1 line of text, and at least 20 are needed"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "expected UTF-8 text, got the byte 0x89"),
+        ("Ça va.\n".encode("latin-1") * 30, "expected UTF-8 text, got the byte 0xc7"),
+        (b"a\0b\n" * 30, "expected text, got zero bytes"),
+        (b"\x1f\x8b broken", "its gzip data is damaged or cut short"),
+    ],
+)
+def test_a_text_that_cannot_be_read_is_told_at_upload(
+    path: Path,
+    queue: FakeQueue,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes,
+    told: str,
+) -> None:
+    fidelity = replace(CHECKS["fidelity"], unavailable=lambda _: None)
+    monkeypatch.setitem(CHECKS, "fidelity", fidelity)
+    app = open_page(path, run=compress(path))
+    app.file_uploader(key="sentences-upload").upload("mine.txt", content, "text/plain")
+    app.run()
+    assert not app.exception
+    (error,) = app.error
+    said = error.value.replace("\\", "")
+    assert told in said
+    assert said.endswith(". Until then the built-in sentences are read.")
+    run_button(app).click().run()
+    assert queue.submitted[0][1]["options"]["text"] is None
 
 
 def figures(app: AppTest) -> list[tuple[str, ...]]:
@@ -217,29 +268,36 @@ def test_findings_of_another_version_are_passed_over(path: Path) -> None:
     assert len(figures(open_page(path, run=run))) == 3
 
 
-def test_who_loses_is_counted_by_variant() -> None:
-    said = say_who_loses([ACCURACY, PERPLEXITY]).replace("\\", "")
-    assert said == (
-        "Worse than the original beyond chance: **k = 5** in 1 of 2, **SVD** in 1 of 2 checks. "
+def say(*results: CheckResult) -> str:
+    return say_who_loses(results).replace("\\", "")
+
+
+def test_who_loses_is_said_in_words() -> None:
+    assert say(ACCURACY, PERPLEXITY) == (
+        "Against the original, **k = 5** is clearly worse in *Language model*; "
+        "**SVD** is clearly worse in *Word valence*. "
         "Beside the SVD of its size the plan is better in 1 of 2, worse in none, beyond chance."
     )
-
-
-def test_a_single_check_is_told_without_counts() -> None:
-    said = say_who_loses([ACCURACY]).replace("\\", "")
-    assert said == (
-        "Worse than the original beyond chance: **k = 5** no, **SVD** yes. Beside the SVD of its "
-        "size the plan is better, beyond chance."
+    assert "**SVD** is clearly worse in *Word valence* and *Word similarity*. Beside" in say(
+        ACCURACY, replace(ACCURACY, check="words"), PERPLEXITY
     )
     alone = replace(ACCURACY, scores=ACCURACY.scores[:2])
-    assert "Beside" not in say_who_loses([alone])
+    assert "Beside" not in say(alone)
+
+
+def test_none_and_all_are_words_too() -> None:
+    assert say(ACCURACY) == (
+        "Against the original, **k = 5** loses nothing that may not be chance; **SVD** is clearly "
+        "worse. Beside the SVD of its size the plan is better, beyond chance."
+    )
+    assert "**SVD** is clearly worse in all 2 checks." in say(ACCURACY, ACCURACY)
 
 
 def test_noise_is_not_called_better() -> None:
     """By its figure ours is ahead of the SVD, but the interval holds zero."""
     svd = replace(ACCURACY.scores[2], behind=Interval(value=1.6, low=-0.1, high=3.3))
     noisy = replace(ACCURACY, scores=(*ACCURACY.scores[:2], svd))
-    assert say_who_loses([noisy]).endswith("the plan is neither better nor worse, beyond chance.")
+    assert say(noisy).endswith("the plan is neither better nor worse, beyond chance.")
 
 
 def stored(monkeypatch: pytest.MonkeyPatch, *summaries: GlueSummary) -> None:
@@ -300,3 +358,99 @@ def test_a_task_that_another_model_lacks_gives_way(monkeypatch: pytest.MonkeyPat
     assert not app.exception
     task = app.selectbox(key="accuracy-task")
     assert (task.options, task.value) == (["Average", "MRPC", "RTE"], "Average")
+
+
+OWN = "accuracy-own-run"
+
+
+def test_a_run_of_ones_own_is_opened_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(monkeypatch, summary("tiny"))
+    folder = tmp_path / "*my* run"
+    cells = make_run(tasks=("mrpc", "rte"))
+    save_run(folder, cells, {"settings": {"model": "mine/bert"}})
+    app = open_page(None, **GLUE)
+    app.text_input(key=OWN).set_value(f" {folder} ").run()
+    assert not app.exception
+    assert f"**mine/bert**, {len(cells)} networks measured so far." in texts(app)
+    assert app.selectbox(key="accuracy-task").options == ["Average", "MRPC", "RTE"]
+    assert any(app.dataframe[0].value["Plan"] == "SVD")
+    by_link = open_page(None, **GLUE, **{OWN: str(folder), "accuracy-task": "RTE"})
+    assert "**mine/bert**" in texts(by_link)
+    assert by_link.selectbox(key="accuracy-task").value == "RTE"
+    by_link.text_input(key=OWN).set_value("").run()
+    assert by_link.selectbox(key="accuracy-model").value == "tiny"
+
+
+def test_cells_that_have_come_are_seen(tmp_path: Path) -> None:
+    cells = make_run(tasks=("rte",), seeds=(0,))
+    whole = [cell for cell in cells if not cell.key.plan]
+    save_run(tmp_path / "run", whole[:1])
+    app = open_page(None, **GLUE, **{OWN: str(tmp_path / "run")})
+    assert "1 network measured so far." in texts(app)
+    assert "there is nothing to compare yet" in texts(app)
+    assert not app.dataframe
+    save_run(tmp_path / "run", cells)
+    app.run()
+    assert not app.exception
+    assert len(app.dataframe) == 1
+
+
+@pytest.mark.parametrize("plans", [("svd",), ("svd-weighted",), ("k3",)])
+def test_a_run_of_one_plan_has_a_headline(tmp_path: Path, plans: tuple[str, ...]) -> None:
+    folder = save_run(tmp_path / "run", make_run(tasks=("rte",), seeds=(0,), plans=plans))
+    app = open_page(None, **GLUE, **{OWN: str(folder)})
+    (said,) = [item.value for item in app.markdown if "fewer numbers" in item.value]
+    assert " points " in said
+
+
+def no_folder(folder: Path) -> None:
+    pass
+
+
+def no_cells(folder: Path) -> None:
+    (folder / "cells").mkdir(parents=True)
+
+
+def cut_short(folder: Path) -> None:
+    save_run(folder, make_run(tasks=("rte",), seeds=(0,)))
+    path = next((folder / "cells").glob("*.json"))
+    path.write_text(path.read_text(encoding="utf-8")[:50], encoding="utf-8")
+
+
+def without_score(folder: Path) -> None:
+    save_run(folder, make_run(tasks=("rte",), seeds=(0,)))
+    path = next((folder / "cells").glob("*.json"))
+    values = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**values, "score": None}), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (no_folder, "found none at"),
+        (no_cells, "holds neither cells/*.json nor summary.json"),
+        (cut_short, ".json is damaged"),
+        (without_score, ".json is damaged"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_told(
+    tmp_path: Path, spoil: Callable[[Path], None], told: str
+) -> None:
+    folder = tmp_path / "run"
+    spoil(folder)
+    app = open_page(None, **GLUE, **{OWN: str(folder)})
+    (error,) = app.error
+    said = error.value.replace("\\", "")
+    assert told in said
+    assert str(folder) in said
+    assert not app.dataframe
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "~nobody-here/run", "~"])
+def test_a_path_that_cannot_be_is_told(path: str) -> None:
+    app = open_page(None, **GLUE)
+    app.text_input(key=OWN).set_value(path).run()
+    assert not app.exception
+    assert len(app.error) == 1

@@ -110,10 +110,16 @@ def read_sentences(path: str | None) -> tuple[list[str], list[str]]:
     if not file.is_file():
         raise ParameterError(f"expected a text file of one sentence a line, found none at {path}")
     lines = [line.strip() for line in islice(lines_of(file), _MOST + 1)]
-    if len(lines) < _FEWEST:
+    if any("\0" in line for line in lines):  # valid UTF-8, but no tokenizer makes words of it
         raise SourceError(
-            f"{file.name} holds {len(lines)} lines of text, and at least {_FEWEST} are needed; "
-            "give one sentence a line"
+            f"{file.name}: expected text, got zero bytes, as programs and pictures have them; give "
+            "a text file in UTF-8, one sentence a line"
+        )
+    if len(lines) < _FEWEST:
+        count = {0: "no line", 1: "1 line"}.get(len(lines), f"{len(lines)} lines")
+        raise SourceError(
+            f"{file.name} holds {count} of text, and at least {_FEWEST} are needed; give one "
+            "sentence a line"
         )
     if len(lines) > _MOST:
         return lines[:_MOST], [f"Of {file.name} the first {_MOST:,} lines were read."]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,8 +115,12 @@ def read_cell(path: Path) -> GlueCell:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values |= {name: tuple(values[name]) for name in ("draws", "notes")}
         values["key"] = CellKey(**values["key"])
-        return GlueCell(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        cell = GlueCell(**values)
+        numbers = (cell.score, cell.train_score, *cell.draws, *cell.metrics.values())
+        if not all(map(isfinite, numbers)):
+            raise ValueError("a score is no finite number")
+        return cell
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(
             f"{path} is damaged ({error}); delete it, and subspace-atlas glue measures it again"
         ) from error

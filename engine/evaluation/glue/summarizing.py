@@ -54,8 +54,13 @@ def read_results(folder: Path) -> GlueSummary:
         folder: What `subspace-atlas glue` or `subspace-atlas glue-report` wrote.
 
     Raises:
-        FormatError: If there is neither, or a file is damaged.
+        FormatError: If there is no such folder, neither is in it, or a file is damaged.
     """
+    if not _is_folder(folder):
+        raise FormatError(
+            f"expected the folder that subspace-atlas glue measures into, found none at {folder}; "
+            "check the path"
+        )
     if (folder / CELLS_FOLDER).is_dir():
         cells = list(read_cells(folder))
         if cells:
@@ -228,6 +233,13 @@ def _without_draws(cell: GlueCell) -> GlueCell:
         relative_error=round(cell.relative_error, 6),
         seconds=round(cell.seconds, 2),
     )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name too long, or below a folder that may not be entered
+        return False
 
 
 def _name(model: object, folder: Path) -> str:

@@ -181,10 +181,21 @@ def test_what_is_refused(
         engine.evaluate(model, checks, **settings)  # type: ignore[arg-type]
 
 
-def test_a_text_of_few_lines_is_refused(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "holds no line of text, and at least 20 are needed"),
+        (b"happy\n", "holds 1 line of text, and at least 20 are needed"),
+        (b"happy\nsad\n", "holds 2 lines of text, and at least 20 are needed"),
+        (b"happy\0sad\n" * 30, "expected text, got zero bytes"),
+    ],
+)
+def test_a_text_without_enough_lines_is_refused(
+    content: bytes, message: str, model: Path, tmp_path: Path
+) -> None:
     text = tmp_path / "short.txt"
-    text.write_text("happy\nsad\n")
-    with pytest.raises(SourceError, match="holds 2 lines of text, and at least 20 are needed"):
+    text.write_bytes(content)
+    with pytest.raises(SourceError, match=message):
         engine.evaluate(model, "fidelity", text=text)
 
 
