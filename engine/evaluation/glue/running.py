@@ -14,7 +14,7 @@ from engine.errors import ModelError
 from engine.evaluation.glue.cells import CellKey, GlueCell, has_cell, read_cells
 from engine.evaluation.glue.measuring import Bench
 from engine.evaluation.glue.plans import GluePlan
-from engine.evaluation.glue.settings import GlueGrid, GlueSettings, open_run
+from engine.evaluation.glue.settings import GlueGrid, GlueSettings, begin_run, check_run
 from engine.evaluation.tasks import glue_task
 from engine.export.models import open_model
 from engine.progress import Progress, ProgressCallback, ignore_progress
@@ -55,11 +55,12 @@ def run_glue(
         raise ModelError(
             f"{settings.model} is a table and no model that transformers knows; GLUE needs a model"
         )
-    open_run(folder, settings)
+    check_run(folder, settings)
     todo = [[key for key in keys if not has_cell(folder, key)] for keys in grid.cells()]
     clock = _Clock(folder, [key for keys in todo for key in keys], progress)
     for keys in filter(None, todo):
         bench = Bench.open(folder, settings, stored, keys[0], data, progress)
+        begin_run(folder, settings)  # only now: data that cannot be read leave nothing behind
         for key in keys:
             clock.report()
             cell = bench.measure(key, _name(key))
