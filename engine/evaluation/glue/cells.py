@@ -95,10 +95,10 @@ def has_cell(folder: Path, key: CellKey) -> bool:
 
 
 def read_cells(folder: Path) -> Iterator[GlueCell]:
-    """All cells of a run's folder, by file name.
+    """All cells of a run's folder, by file name; each once, since a file is named by its cell.
 
     Raises:
-        FormatError: If a file is damaged.
+        FormatError: If a file is damaged, or holds another cell than its name says.
     """
     for path in sorted((folder / CELLS_FOLDER).glob("*.json")):
         yield read_cell(path)
@@ -108,14 +108,22 @@ def read_cell(path: Path) -> GlueCell:
     """Read one file.
 
     Raises:
-        FormatError: If it is damaged.
+        FormatError: If it is damaged, or holds another cell than its name says.
     """
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values |= {name: tuple(values[name]) for name in ("draws", "notes")}
         values["key"] = CellKey(**values["key"])
-        return GlueCell(**values)
+        cell, name = GlueCell(**values), values["key"].file_name
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FormatError(
             f"{path} is damaged ({error}); delete it, and subspace-atlas glue measures it again"
         ) from error
+    if path.name != name:
+        there = path.with_name(name).is_file()
+        what = ", which is there as well; delete this file" if there else "; rename it to that"
+        raise FormatError(
+            f"{path} holds the cell of {name}{what}, and subspace-atlas glue measures again what "
+            "is missing"
+        )
+    return cell
