@@ -96,10 +96,10 @@ def has_cell(folder: Path, key: CellKey) -> bool:
 
 
 def read_cells(folder: Path) -> Iterator[GlueCell]:
-    """All cells of a run's folder, by file name.
+    """All cells of a run's folder, by file name; each once, since a file is named by its cell.
 
     Raises:
-        FormatError: If a file is damaged.
+        FormatError: If a file is damaged, or holds another cell than its name says.
     """
     for path in sorted((folder / CELLS_FOLDER).glob("*.json")):
         yield read_cell(path)
@@ -109,18 +109,25 @@ def read_cell(path: Path) -> GlueCell:
     """Read one file.
 
     Raises:
-        FormatError: If it is damaged.
+        FormatError: If it is damaged, or holds another cell than its name says.
     """
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         values |= {name: tuple(values[name]) for name in ("draws", "notes")}
         values["key"] = CellKey(**values["key"])
-        cell = GlueCell(**values)
+        cell, name = GlueCell(**values), values["key"].file_name
         numbers = (cell.score, cell.train_score, *cell.draws, *cell.metrics.values())
         if not all(map(isfinite, numbers)):
             raise ValueError("a score is no finite number")
-        return cell
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(
             f"{path} is damaged ({error}); delete it, and subspace-atlas glue measures it again"
         ) from error
+    if path.name != name:
+        there = path.with_name(name).is_file()
+        what = ", which is there as well; delete this file" if there else "; rename it to that"
+        raise FormatError(
+            f"{path} holds the cell of {name}{what}, and subspace-atlas glue measures again what "
+            "is missing"
+        )
+    return cell

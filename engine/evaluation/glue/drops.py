@@ -43,7 +43,7 @@ class PairedDrops:
         for cell in cells:
             key = cell.key
             if key in self._cells:
-                raise FormatError(f"the cell of {key.file_name} is there twice; delete one file")
+                raise FormatError(f"the cell of {key.file_name} is there twice; give it once")
             draws = len(cell.draws) if draws is None else draws
             _check_paired(cell, rows=rows.setdefault(key.task, cell.dev_rows), draws=draws)
             self._cells[key] = cell

@@ -14,12 +14,13 @@ from engine.errors import ModelError
 from engine.evaluation.glue.cells import CellKey, GlueCell, has_cell, read_cells
 from engine.evaluation.glue.measuring import Bench
 from engine.evaluation.glue.plans import GluePlan
-from engine.evaluation.glue.settings import GlueGrid, GlueSettings, open_run
+from engine.evaluation.glue.settings import GlueGrid, GlueSettings, begin_run, check_run
 from engine.evaluation.tasks import glue_task
 from engine.export.models import open_model
 from engine.progress import Progress, ProgressCallback, ignore_progress
 
 CELLS_PHASE = "GLUE cells"
+_Seconds = dict[tuple[str, str], list[float]]  # of cells, by their kind
 
 
 def run_glue(
@@ -55,11 +56,13 @@ def run_glue(
         raise ModelError(
             f"{settings.model} is a table and no model that transformers knows; GLUE needs a model"
         )
-    open_run(folder, settings)
-    todo = [[key for key in keys if not has_cell(folder, key)] for keys in grid.cells()]
-    clock = _Clock(folder, [key for keys in todo for key in keys], progress)
+    check_run(folder, settings)
+    asked = list(grid.cells())
+    todo = [[key for key in keys if not has_cell(folder, key)] for keys in asked]
+    clock = _Clock(folder, [key for keys in todo for key in keys], sum(map(len, asked)), progress)
     for keys in filter(None, todo):
         bench = Bench.open(folder, settings, stored, keys[0], data, progress)
+        begin_run(folder, settings)  # only now: data that cannot be read leave nothing behind
         for key in keys:
             clock.report()
             cell = bench.measure(key, _name(key))
@@ -75,25 +78,32 @@ def _name(key: CellKey) -> str:
 
 
 class _Clock:
-    """Tells where a run is and how long the rest will take, from cells that are measured."""
+    """Tells where a run is and how long the rest will take, from cells that are measured.
 
-    def __init__(self, folder: Path, todo: list[CellKey], progress: ProgressCallback) -> None:
+    Those of this process count: the machine may be another one, or busier, than when it was
+    stopped. Cells of a kind that it has not measured yet are judged by those that were there.
+    """
+
+    def __init__(
+        self, folder: Path, todo: list[CellKey], total: int, progress: ProgressCallback
+    ) -> None:
         self._todo = todo
+        self._total = total
         self._progress = progress
-        self._total = max(1, len(todo))
-        self._seconds: dict[tuple[str, str], list[float]] = {}
+        self._before: _Seconds = {}
+        self._now: _Seconds = {}
         for cell in read_cells(folder):
-            self._remember(cell)
+            self._before.setdefault(_kind(cell.key), []).append(cell.seconds)
 
     def done(self, cell: GlueCell) -> None:
         """A cell is measured."""
         self._todo.remove(cell.key)
-        self._remember(cell)
+        self._now.setdefault(_kind(cell.key), []).append(cell.seconds)
 
     def report(self) -> None:
         """Say how many cells are done, and how long the rest takes if such were seen."""
-        means = {kind: fmean(taken) for kind, taken in self._seconds.items()}
-        left = [means.get((key.task, key.stage)) for key in self._todo]
+        means = {kind: fmean(taken) for kind, taken in (self._before | self._now).items()}
+        left = [means.get(_kind(key)) for key in self._todo]
         known = [seconds for seconds in left if seconds is not None]
         detail = ""
         if known:
@@ -102,5 +112,8 @@ class _Clock:
         done = self._total - len(self._todo)
         self._progress(Progress(phase=CELLS_PHASE, done=done, total=self._total, detail=detail))
 
-    def _remember(self, cell: GlueCell) -> None:
-        self._seconds.setdefault((cell.key.task, cell.key.stage), []).append(cell.seconds)
+
+def _kind(key: CellKey) -> tuple[str, str]:
+    """Cells that take about as long: of one task, tuned, only measured, or trained further."""
+    further = key.stage in ("continued", "retrained")
+    return key.task, "further" if further else key.stage

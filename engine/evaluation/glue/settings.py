@@ -136,8 +136,8 @@ class GlueGrid:
                     ]
 
 
-def open_run(folder: Path, settings: GlueSettings) -> None:
-    """Begin a run in a folder, or go on with the one that is there.
+def check_run(folder: Path, settings: GlueSettings) -> None:
+    """See that a run can begin in a folder, or go on with the one that is there; write nothing.
 
     Raises:
         ParameterError: If the cells there were measured with other settings, or the folder holds
@@ -145,17 +145,30 @@ def open_run(folder: Path, settings: GlueSettings) -> None:
         FormatError: If what the folder says of itself is damaged.
         EngineError: If the disk refuses.
     """
-    path = folder / RUN_FILE
-    values = asdict(settings)
     try:
-        if path.is_file():
-            _check_same(read_run(folder)["settings"], values, folder)
-            return
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if (folder / RUN_FILE).is_file():
+            _check_same(read_run(folder)["settings"], asdict(settings), folder)
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ParameterError(
                 f"{folder} is not empty and holds no run of this protocol; name another folder"
             )
-        content = {"settings": values, "machine": describe_machine()}
+    except OSError as error:
+        raise EngineError(
+            f"could not read {folder}: {error.strerror}; name a folder you may read"
+        ) from error
+
+
+def begin_run(folder: Path, settings: GlueSettings) -> None:
+    """Say in a folder what a run is given, where it does not say so yet.
+
+    Raises:
+        EngineError: If the disk refuses.
+    """
+    path = folder / RUN_FILE
+    try:
+        if path.is_file():
+            return
+        content = {"settings": asdict(settings), "machine": describe_machine()}
         text = json.dumps(content, indent=1) + "\n"
         write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     except OSError as error:

@@ -30,7 +30,9 @@ def test_a_run_is_measured_logged_and_taken_up(shell: Shell, tmp_path: Path) -> 
     assert [cell["key"]["stage"] for cell in found["cells"]] == [
         "compressed", "continued", "retrained", "tuned",
     ]  # fmt: skip
-    assert "0 of 2 cells" in more.err, "what was measured is not measured again"
+    assert "2 of 4 cells" in more.err, "what was measured is not measured again"
+    assert "1 of 4 cells" not in more.err
+    assert "4 of 4 cells" in more.err
     assert shell("glue-report", "run", "-o", "report").code == 0
     assert (tmp_path / "report" / "glue.md").is_file()
 

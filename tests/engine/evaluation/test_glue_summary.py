@@ -286,6 +286,23 @@ def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["rte_seed7_tuned.json", "copy of a cell.json"])
+def test_a_file_that_holds_the_cell_of_another_is_named(tmp_path: Path, name: str) -> None:
+    save_run(tmp_path, SMALL)
+    own = tmp_path / "cells" / SMALL[0].key.file_name
+    other = own.with_name(name)
+    other.write_bytes(own.read_bytes())
+    with pytest.raises(
+        FormatError, match=f"{name} holds the cell of {own.name}, .* as well; delete this file"
+    ):
+        read_results(tmp_path)
+    own.unlink()
+    with pytest.raises(FormatError, match=f"{name} holds the cell of {own.name}; rename it to"):
+        read_results(tmp_path)
+    other.rename(own)
+    assert len(read_results(tmp_path).cells) == len(SMALL)
+
+
 def test_what_a_run_says_of_itself_is_kept_without_paths(tmp_path: Path) -> None:
     run = {"settings": {"model": "/home/me/tiny", "epochs": 3}, "versions": {"torch": "2.13"}}
     summary = read_results(save_run(tmp_path, SMALL, run))

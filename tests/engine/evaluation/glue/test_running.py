@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,7 +20,7 @@ from engine.errors import FormatError, ModelError, ParameterError, SourceError
 from engine.evaluation.glue.cells import CellKey, GlueCell, read_cell, read_cells
 from engine.evaluation.glue.measuring import Bench
 from engine.evaluation.glue.plans import GluePlan
-from engine.evaluation.glue.running import run_glue
+from engine.evaluation.glue.running import CELLS_PHASE, run_glue
 from engine.evaluation.glue.settings import GlueGrid, GlueSettings
 from engine.evaluation.glue.training import load_tuned
 from engine.evaluation.scores import task_scores
@@ -113,6 +114,29 @@ def test_a_folder_grows_and_a_lost_cell_comes_back_the_same(
     assert replace(again, seconds=0) == replace(by_key(cells)[lost], seconds=0)
 
 
+def test_progress_counts_the_whole_grid_and_trusts_the_newest_times(
+    tmp_path: Path, measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path
+) -> None:
+    folder = shutil.copytree(measured[0], tmp_path / "run")
+    for cell in measured[1]:
+        if cell.key.task == "stsb" and cell.key.stage == "retrained":
+            (folder / "cells" / cell.key.file_name).unlink()
+        else:  # as of a machine that takes an hour for each
+            replace(cell, seconds=3600).save(folder)
+    told: list[tuple[int, int, str]] = []
+
+    def note(step: Progress) -> None:
+        if step.phase == CELLS_PHASE:
+            told.append((step.done, step.total, step.detail))
+
+    run_glue(folder, settings_of(bert), GRID, data=glue_data, progress=note)
+    assert told == [
+        (10, 12, "about 120 min left"),  # by the whole network that was trained further
+        (11, 12, "about 1 min left"),  # by the cell just measured, in seconds
+        (12, 12, ""),
+    ]
+
+
 def test_cells_of_other_settings_are_not_mixed(
     measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path
 ) -> None:
@@ -132,7 +156,7 @@ def test_a_folder_of_other_things_is_left_alone(
 def test_missing_data_is_told_before_anything_is_trained(tmp_path: Path, bert: Path) -> None:
     with pytest.raises(SourceError, match=r"there is no .*cola/train\.tsv"):
         run_glue(tmp_path / "run", settings_of(bert), GRID, data=tmp_path)
-    assert not list((tmp_path / "run").glob("networks/*"))
+    assert list(tmp_path.iterdir()) == [], "nor is a folder left"
 
 
 def test_a_table_is_no_model(tmp_path: Path) -> None:
