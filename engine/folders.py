@@ -62,7 +62,8 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         OSError: If the disk refuses (full, read-only, no permission).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    _sweep(path.parent)
+    temporary = _temporary_name(path.parent)
     try:
         write(temporary)
         _flush(temporary)
@@ -70,6 +71,11 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def is_left_over(path: Path) -> bool:
+    """Whether it is a half-written folder or file, of a process that was killed or still writes."""
+    return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def remove_folder(folder: Path) -> None:
@@ -103,7 +109,10 @@ def _sweep(parent: Path) -> None:
         with suppress(OSError):  # it may vanish while we look: another process sweeps, too
             ended = match["host"] == _host() and not psutil.pid_exists(int(match["pid"]))
             if ended or time.time() - entry.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(entry, ignore_errors=True)
+                if entry.is_dir():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink()
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:

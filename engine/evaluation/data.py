@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -70,6 +72,16 @@ class Split:
             return self
         note = f"{count:,} of {len(self):,} rows" + (f"; {self.note}" if self.note else "")
         return replace(self.take(self.draw(count, seed)), note=note)
+
+
+def rows_fingerprint(*splits: Split) -> str:
+    """Tells rows from others: a digest of all texts and labels."""
+    digest = blake2b(digest_size=8)
+    for split in splits:
+        texts = json.dumps([split.name, split.first, split.second], ensure_ascii=True)
+        digest.update(texts.encode())
+        digest.update(split.labels.tobytes())
+    return digest.hexdigest()
 
 
 def data_folder(given: str | Path | None = None) -> Path | None:

@@ -24,6 +24,7 @@ from engine.sources import load_table
 from engine.table import EmbeddingTable
 
 DEFAULT_CHECKS = ("valence", "fidelity")
+_FEWEST = 10  # items: resamples of fewer hardly differ, and the interval would be too narrow
 _OWN = ("data", "text", "probe_task")  # what checks are told; the seed goes to the plan as well
 
 
@@ -247,6 +248,11 @@ def run_check(
         draws += 1
         return found.statistic(items)
 
+    if found.n < _FEWEST:
+        raise ParameterError(
+            f"{check.title} has {found.n} items here, and an interval needs at least {_FEWEST}; "
+            "give a longer text or more data"
+        )
     resampled = bootstrap(statistic, found.n, seed=subject.options.seed)
     return CheckResult(
         check=check.name,
@@ -292,14 +298,17 @@ def _settings(
     config: CompressionConfig | None, options: CheckOptions | None, given: dict[str, Any]
 ) -> tuple[CompressionConfig | None, CheckOptions]:
     """The plan, if there is one, and what checks are told, out of what was given for both."""
-    own = {name: given.pop(name) for name in _OWN if name in given}
+    own = {name: given.pop(name) for name in _OWN if given.get(name) is not None}
+    plan = {name: value for name, value in given.items() if name not in {"seed", *_OWN}}
+    if (config is not None or options is not None) and (plan or own or "seed" in given):
+        raise ParameterError(
+            "settings were given twice, as objects and as "
+            f"{', '.join(sorted({*given, *own}))}; give one"
+        )
     if "seed" in given:
         own["seed"] = given["seed"]
-    if (config is not None and set(given) - {"seed"}) or (options is not None and own):
-        raise ParameterError(
-            f"settings were given twice, as objects and as {', '.join([*given, *own])}; give one"
-        )
-    if set(given) - {"seed"}:
-        config = CompressionConfig.of(given, besides=_OWN)
+        plan |= {"seed": given["seed"]} if plan else {}
+    if plan:
+        config = CompressionConfig.of(plan, besides=_OWN)
     own = {name: str(value) if name in ("data", "text") else value for name, value in own.items()}
     return config, replace(options or CheckOptions(), **own)

@@ -62,6 +62,7 @@ def _key(subject: Subject, variant: Variant, texts: Tokenised) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     model = subject.model if variant.model is None else variant.model
+    digest.update(model.config.to_json_string().encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)

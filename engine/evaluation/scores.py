@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import ModelError
 from engine.evaluation.tasks import GlueTask
 
 Metric = Callable[[NDArray[Any], NDArray[Any]], float]
@@ -30,7 +31,11 @@ METRIC_NAMES = {
 def metric(name: str) -> Metric:
     """A metric by its name in `METRIC_NAMES`: true values and predictions in, points out.
 
-    Constant predictions have no correlation: they score 0.
+    Constant predictions have no correlation: they score 0. Predictions that are no finite numbers
+    have no score.
+
+    Raises:
+        ModelError: By the metric, for such predictions.
     """
     from scipy import stats
     from sklearn import metrics
@@ -45,6 +50,11 @@ def metric(name: str) -> Metric:
     score = known[name]
 
     def points(true: NDArray[Any], guess: NDArray[Any]) -> float:
+        if not np.isfinite(guess).all():
+            raise ModelError(
+                "the model gives no finite numbers here, so nothing can be scored; look at its "
+                "weights, or compress it less"
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what lacks a class or does not vary: it scores 0
             found: Any = score(true, guess)

@@ -198,13 +198,39 @@ class Subject:
         first = settings.get("pooling_mode_cls_token") or settings.get("pooling_mode") == "cls"
         return "first token" if first else "mean"
 
+    @cached_property
+    def foreign_pooling(self) -> str | None:
+        """What makes its sentence vectors, where that is more than `pooling` knows; else None."""
+        modes = {
+            name.removeprefix("pooling_mode_")
+            for name, value in self._module_settings("1_Pooling/config.json").items()
+            if name.startswith("pooling_mode_") and value is True
+        }
+        named = self._module_settings("1_Pooling/config.json").get("pooling_mode")
+        modes |= {named} if isinstance(named, str) else set()
+        others = modes - {"mean_tokens", "mean", "cls_token", "cls"}
+        if others or len(modes) > 1:
+            return f"pooling by {' and '.join(sorted(modes))}"
+        listed = self._companion("modules.json")
+        kinds = {
+            str(module.get("type", "")).rpartition(".")[2]
+            for module in (cast("list[Any]", listed) if isinstance(listed, list) else [])
+            if isinstance(module, dict)
+        }
+        further = sorted(kinds - {"", "Transformer", "Pooling", "Normalize"})
+        return f"further modules ({', '.join(further)})" if further else None
+
     def _module_settings(self, name: str) -> dict[str, Any]:
+        found = self._companion(name)
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+    def _companion(self, name: str) -> object:
+        """What a file beside the model holds; None where it is absent or damaged."""
         path = self.stored.origin.companions.get(name)
         try:
-            found: Any = {} if path is None else json.loads(path.read_bytes())
+            return None if path is None else json.loads(path.read_bytes())
         except (OSError, ValueError):
-            found = {}
-        return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+            return None
 
     def rows(self, variant: Variant, rows: Tensor) -> Tensor:
         """Rows of a variant's embedding.

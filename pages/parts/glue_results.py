@@ -144,6 +144,8 @@ def _say_headline(chosen: _Chosen) -> str:
         gain = points[named].gain()
         if gain is not None:
             said = "inside the noise" if gain.inside_noise else "beyond chance"
+            if chosen.stage == "retrained" and gain.of_one_seed:
+                said = "of one seed of training: what another would change is not known"
             clauses.append(f"{decimals(gain.less.value)} less, {said}")
     asked = "" if chosen.task == AVERAGE else f"*{GLUE_TASKS[chosen.task].asks.capitalize()}* "
     return f"{asked}At {rate:.0%} fewer numbers {'; '.join(clauses)}."
@@ -243,8 +245,8 @@ def _show_table(chosen: _Chosen) -> None:
             "Rate": st.column_config.NumberColumn(format="percent"),
             "Score": st.column_config.NumberColumn(format="%.2f", help="Points of 100"),
             "Drop": st.column_config.TextColumn(
-                help="Of the score against the whole network's, with its 95 % interval over rows "
-                "and seeds"
+                help="Of the score against the whole network's, with its 95 % interval over "
+                "resampled dev rows; what other seeds of training would change is not in it"
             ),
             "Less than SVD by": st.column_config.TextColumn(
                 help="How many points fewer the plan drops than the SVD of that rate; an interval "

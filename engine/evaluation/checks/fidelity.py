@@ -35,6 +35,11 @@ class _Prepared:
         subject.load(progress)
         self._texts = tokenise(subject.tokenizer, sentences, subject.longest)
         self._notes = [*notes, *cut_notes(self._texts, subject.longest)]
+        if subject.is_sentence_encoder and subject.foreign_pooling is not None:
+            self._notes.append(
+                f"The model makes sentence vectors by {subject.foreign_pooling}; compared is the "
+                f"{subject.pooling} of the states before that."
+            )
         progress(Progress(phase="Counting tokens", done=0, total=1))
         self._bands = self._rarity()
         progress(Progress(phase="Counting tokens", done=1, total=1))

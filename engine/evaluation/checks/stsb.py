@@ -65,6 +65,11 @@ def _unavailable(subject: Subject) -> str | None:
             "sentence-transformers, and without training its sentence vectors mean little; use "
             "fidelity or probe"
         )
+    if subject.foreign_pooling is not None:
+        return (
+            f"{subject.table.name} makes sentence vectors by {subject.foreign_pooling}, and this "
+            "check knows the mean and the first token alone; use fidelity or probe"
+        )
     return lacks_task(GLUE_TASKS["stsb"], subject.options.data)
 
 

@@ -13,7 +13,8 @@ import transformers
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.evaluation.data import SPLITS, load_split
+from engine.errors import ModelError
+from engine.evaluation.data import SPLITS, load_split, rows_fingerprint
 from engine.evaluation.glue.cells import DRAWS, CellKey, GlueCell
 from engine.evaluation.glue.plans import GluePlan
 from engine.evaluation.glue.settings import GlueSettings
@@ -98,6 +99,11 @@ class Bench:
             dev=encode(dev, tokenizer, settings.longest),
         )
 
+    @property
+    def rows(self) -> str:
+        """What the task's rows are told by."""
+        return rows_fingerprint(self.train.split, self.dev.split)
+
     def measure(self, key: CellKey, name: str) -> GlueCell:
         """Make a cell's network and measure it.
 
@@ -173,6 +179,11 @@ class Bench:
 
     def _guess(self, network: Network, rows: EncodedSplit, name: str) -> NDArray[Any]:
         answers = self.trainee.predict(network, rows, name=f"{name}, measuring")
+        if not np.isfinite(answers).all():
+            raise ModelError(
+                f"{name}: the network answers with no finite numbers, so its training diverged; "
+                "lower --learning-rate, or use --device cpu where half precision may be to blame"
+            )
         return answers[:, 0] if self.task.is_regression else answers.argmax(axis=1)
 
     def _train_score(self, network: Network, name: str) -> float:

@@ -157,7 +157,8 @@ def _cell(point: GluePoint) -> str:
     shown = show_interval(point.drop)
     if len(point.by_seed) > 1:
         shown += f" ±{_spread(point.by_seed):.2f}"
-    ahead = gain is not None and gain.less.value > 0 and not gain.inside_noise
+    alone = point.stage == "retrained" and gain is not None and gain.of_one_seed
+    ahead = gain is not None and gain.less.value > 0 and not gain.inside_noise and not alone
     return f"**{shown}**" if ahead else shown
 
 

@@ -14,7 +14,14 @@ from engine.errors import ModelError
 from engine.evaluation.glue.cells import CellKey, GlueCell, has_cell, read_cells
 from engine.evaluation.glue.measuring import Bench
 from engine.evaluation.glue.plans import GluePlan
-from engine.evaluation.glue.settings import GlueGrid, GlueSettings, begin_run, check_run
+from engine.evaluation.glue.settings import (
+    GlueGrid,
+    GlueSettings,
+    begin_run,
+    check_run,
+    writing_to,
+)
+from engine.evaluation.glue.training import check_device
 from engine.evaluation.tasks import glue_task
 from engine.export.models import open_model
 from engine.progress import Progress, ProgressCallback, ignore_progress
@@ -56,18 +63,20 @@ def run_glue(
         raise ModelError(
             f"{settings.model} is a table and no model that transformers knows; GLUE needs a model"
         )
+    check_device(settings)
     check_run(folder, settings)
     asked = list(grid.cells())
     todo = [[key for key in keys if not has_cell(folder, key)] for keys in asked]
     clock = _Clock(folder, [key for keys in todo for key in keys], sum(map(len, asked)), progress)
     for keys in filter(None, todo):
         bench = Bench.open(folder, settings, stored, keys[0], data, progress)
-        begin_run(folder, settings)  # only now: data that cannot be read leave nothing behind
-        for key in keys:
-            clock.report()
-            cell = bench.measure(key, _name(key))
-            cell.save(folder)
-            clock.done(cell)
+        with writing_to(folder):  # only now: data that cannot be read leave nothing behind
+            begin_run(folder, settings, bench.task.name, bench.rows)
+            for key in keys:
+                clock.report()
+                cell = bench.measure(key, _name(key))
+                cell.save(folder)
+                clock.done(cell)
     clock.report()
     return list(read_cells(folder))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from engine.errors import EngineError, FormatError, ParameterError
 from engine.evaluation.glue.cells import RUN_FILE, CellKey, Stage
 from engine.evaluation.glue.plans import GluePlan
 from engine.evaluation.tasks import GLUE_TASKS, glue_task
-from engine.folders import write_file
+from engine.folders import is_left_over, write_file
 from engine.provenance import describe_machine
 
 DEFAULT_PLANS = ("svd", "svd-weighted", "k2", "k5", "k5-weighted", "k5-optimal-weighted")
@@ -67,6 +69,9 @@ class GlueSettings:
             raise ParameterError(
                 f"the learning rate must be between 0 and 1, got {self.learning_rate:g}"
             )
+        for name in ("weight_power", "weight_floor"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ParameterError(f"{name} must be 0 or more, got {getattr(self, name):g}")
         if not 0 <= self.distillation <= 1:
             raise ParameterError(f"distillation is a share, 0 to 1, got {self.distillation:g}")
         if self.device not in ("auto", "cpu", "cuda"):
@@ -148,7 +153,9 @@ def check_run(folder: Path, settings: GlueSettings) -> None:
     try:
         if (folder / RUN_FILE).is_file():
             _check_same(read_run(folder)["settings"], asdict(settings), folder)
-        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        elif folder.exists() and (
+            not folder.is_dir() or not all(map(is_left_over, folder.iterdir()))
+        ):
             raise ParameterError(
                 f"{folder} is not empty and holds no run of this protocol; name another folder"
             )
@@ -158,23 +165,50 @@ def check_run(folder: Path, settings: GlueSettings) -> None:
         ) from error
 
 
-def begin_run(folder: Path, settings: GlueSettings) -> None:
-    """Say in a folder what a run is given, where it does not say so yet.
+def begin_run(folder: Path, settings: GlueSettings, task: str, rows: str) -> None:
+    """Say in a folder what a run is given, and which rows a task has there.
+
+    Args:
+        folder: Of the run.
+        settings: What decides its figures.
+        task: Whose rows were read.
+        rows: What they are told by, from `engine.evaluation.data.rows_fingerprint`.
 
     Raises:
-        EngineError: If the disk refuses.
+        ParameterError: If the cells of the task there were measured on other rows.
+        FormatError: If what the folder says of itself is damaged.
+        OSError: If the disk refuses.
     """
     path = folder / RUN_FILE
+    content: dict[str, Any] = {"settings": asdict(settings), "machine": describe_machine()}
+    if path.is_file():
+        content = read_run(folder)
+    known = content.setdefault("data", {})  # runs of before have none: they take what comes first
+    if known.get(task, rows) != rows:
+        raise ParameterError(
+            f"the cells of {task} in {folder} were measured on other rows of that task; give the "
+            "data they were measured on, or name another folder"
+        )
+    if path.is_file() and task in known:
+        return
+    known[task] = rows
+    text = json.dumps(content, indent=1) + "\n"
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def writing_to(folder: Path) -> Generator[None]:
+    """Say what to do where the disk refuses.
+
+    Raises:
+        EngineError: In place of an OSError.
+    """
     try:
-        if path.is_file():
-            return
-        content = {"settings": asdict(settings), "machine": describe_machine()}
-        text = json.dumps(content, indent=1) + "\n"
-        write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        yield
     except OSError as error:
         raise EngineError(
-            f"could not write to {folder}: {error.strerror}; free some space or name a folder you "
-            "may write to"
+            f"could not write to {folder}: {error.strerror or error}; free some space or name a "
+            "folder you may write to"
         ) from error
 
 

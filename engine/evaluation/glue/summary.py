@@ -38,6 +38,11 @@ class Gain:
     by_seed: tuple[float, ...]
 
     @property
+    def of_one_seed(self) -> bool:
+        """Whether what another seed of training would change is not known."""
+        return len(self.by_seed) < 2
+
+    @property
     def inside_noise(self) -> bool:
         """Whether the interval of the difference holds 0, or seeds disagree on who is ahead."""
         signs = {seed > 0 for seed in (self.less.value, *self.by_seed)}

@@ -14,7 +14,7 @@ import transformers
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.errors import MissingDependencyError
+from engine.errors import MissingDependencyError, ParameterError
 from engine.evaluation.data import Split
 from engine.evaluation.glue.settings import GlueSettings
 from engine.export.models import StoredModel, load_weights, quiet_transformers
@@ -197,6 +197,19 @@ class Trainee:
         )
         trainer.remove_callback(transformers.PrinterCallback)
         return trainer
+
+
+def check_device(settings: GlueSettings) -> None:
+    """See that the device asked for is there.
+
+    Raises:
+        ParameterError: If it is not.
+    """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ParameterError(
+            "--device cuda was asked for, and torch finds no GPU of NVIDIA's here; leave it out to "
+            "compute on the CPU, or install a build of torch with CUDA"
+        )
 
 
 def on_cuda(settings: GlueSettings) -> bool:

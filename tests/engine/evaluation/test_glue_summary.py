@@ -19,7 +19,8 @@ from engine.evaluation.glue.cells import CellKey, GlueCell
 from engine.evaluation.glue.drops import complete_block
 from engine.evaluation.glue.ensembles import ensemble_cells, is_ensemble, plan_order, plan_title
 from engine.evaluation.glue.summarizing import read_results, summarize_cells
-from engine.evaluation.glue.summary import AVERAGE, GluePoint, GlueSummary, stored_glue
+from engine.evaluation.glue.summary import AVERAGE, Gain, GluePoint, GlueSummary, stored_glue
+from engine.evaluation.scores import Interval
 from tests.engine.evaluation.glue_cells import make_cell, make_run, save_run
 
 ROUNDED = 2e-4  # two figures kept to 4 decimals, each half a unit off at most, and their difference
@@ -185,6 +186,14 @@ def test_seeds_that_disagree_are_inside_noise() -> None:
     gain = drops(summarize(cells))["rte", "compressed", "k2", 0.4].gain()
     assert gain.less.low > 0
     assert gain.inside_noise
+
+
+def test_one_seed_of_training_is_no_evidence_after_it() -> None:
+    """Before further training the rows are all that chance decides; after it, training is too."""
+    one = Gain(baseline="svd", less=Interval(value=3, low=1, high=5), ratio=None, by_seed=(3.0,))
+    assert one.of_one_seed
+    assert not one.inside_noise
+    assert not replace(one, by_seed=(3.0, 2.0)).of_one_seed
 
 
 def test_no_ratio_to_a_drop_inside_noise() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.errors import ModelError
 from engine.evaluation.scores import METRIC_NAMES, bootstrap, metric, task_scores
 from engine.evaluation.tasks import GLUE_TASKS
 
@@ -36,6 +37,15 @@ def test_what_does_not_vary_correlates_with_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", METRIC_NAMES)
 def test_the_truth_scores_100(name: str) -> None:
     assert metric(name)(TRUE, TRUE) == pytest.approx(100)
+
+
+@pytest.mark.parametrize("name", METRIC_NAMES)
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_has_no_score(name: str, wrong: float) -> None:
+    guess = TRUE.astype(np.float64)
+    guess[0] = wrong
+    with pytest.raises(ModelError, match="no finite numbers"):
+        metric(name)(TRUE, guess)
 
 
 def test_a_task_scores_the_mean_of_its_metrics() -> None:

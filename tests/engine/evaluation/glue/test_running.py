@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import shutil
@@ -16,15 +17,16 @@ import pytest
 import torch
 
 from engine import Cancelled, factorize
-from engine.errors import FormatError, ModelError, ParameterError, SourceError
+from engine.errors import EngineError, FormatError, ModelError, ParameterError, SourceError
 from engine.evaluation.glue.cells import CellKey, GlueCell, read_cell, read_cells
 from engine.evaluation.glue.measuring import Bench
 from engine.evaluation.glue.plans import GluePlan
 from engine.evaluation.glue.running import CELLS_PHASE, run_glue
 from engine.evaluation.glue.settings import GlueGrid, GlueSettings
-from engine.evaluation.glue.training import load_tuned
+from engine.evaluation.glue.training import EncodedSplit, Trainee, load_tuned
 from engine.evaluation.scores import task_scores
 from engine.export.models import open_model
+from engine.folders import is_left_over
 from engine.network.replacement import replace_embedding
 from engine.progress import Progress, ignore_progress
 
@@ -159,6 +161,98 @@ def test_missing_data_is_told_before_anything_is_trained(tmp_path: Path, bert: P
     assert list(tmp_path.iterdir()) == [], "nor is a folder left"
 
 
+def test_cells_of_other_rows_are_not_mixed(
+    measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path, tmp_path: Path
+) -> None:
+    """Else networks tuned on one set of rows would be compared with those of another."""
+    folder = tmp_path / "run"
+    shutil.copytree(measured[0], folder)
+    other = tmp_path / "data"
+    shutil.copytree(glue_data, other)
+    train = next(other.rglob("cola/train.tsv"))
+    lines = train.read_text(encoding="utf-8").splitlines(keepends=True)
+    train.write_text("".join([lines[0], *reversed(lines[1:])]), encoding="utf-8")
+    with pytest.raises(ParameterError, match=r"cells of cola in .* were measured on other rows"):
+        run_glue(folder, settings_of(bert), LARGER, data=other)
+    assert {path.name for path in (folder / "cells").iterdir()} == {
+        path.name for path in (measured[0] / "cells").iterdir()
+    }
+
+
+def test_a_run_without_known_rows_takes_those_that_come_first(
+    measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(measured[0], folder)
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    known = run.pop("data")
+    assert set(known) == set(GRID.tasks)
+    (folder / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    (folder / "cells" / "cola_seed0_tuned.json").unlink()
+    run_glue(folder, settings_of(bert), GRID, data=glue_data)
+    found = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"]
+    assert found == {"cola": known["cola"]}, "nothing of STS-B was left to measure"
+
+
+def test_what_a_killed_start_left_is_no_other_things(
+    bert: Path, glue_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process killed between writing run.json and renaming it."""
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", _die)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # nor did it tidy up
+        with pytest.raises(KeyboardInterrupt):
+            run_glue(folder, settings_of(bert), GRID, data=glue_data)
+    assert [path.name for path in folder.iterdir() if not is_left_over(path)] == []
+    assert any(folder.iterdir())
+    grid = GlueGrid(tasks=("cola",), plans=("svd",), rates=(0.4,), retrain=False)
+    assert len(run_glue(folder, settings_of(bert), grid, data=glue_data)) == 2
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_network_that_diverged_has_no_score(
+    measured: tuple[Path, list[GlueCell]],
+    bert: Path,
+    glue_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(measured[0], folder)
+    (folder / "cells" / "cola_seed0_tuned.json").unlink()
+
+    def diverged(_: object, __: object, rows: EncodedSplit, **___: object) -> np.ndarray:
+        return np.full((len(rows.split), 2), np.nan)
+
+    monkeypatch.setattr(Trainee, "predict", diverged)
+    with pytest.raises(ModelError, match="training diverged; lower --learning-rate"):
+        run_glue(folder, settings_of(bert), GRID, data=glue_data)
+    assert not (folder / "cells" / "cola_seed0_tuned.json").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_told(bert: Path, glue_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="finds no GPU of NVIDIA's here"):
+        run_glue(tmp_path / "run", settings_of(bert, device="cuda"), GRID, data=glue_data)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_is_told(
+    bert: Path, glue_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(GlueCell, "save", full)
+    grid = GlueGrid(tasks=("cola",), plans=("svd",), rates=(0.4,), retrain=False)
+    with pytest.raises(EngineError, match="No space left on device; free some space"):
+        run_glue(tmp_path / "run", settings_of(bert), grid, data=glue_data)
+
+
 def test_a_table_is_no_model(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.eye(6, dtype=np.float32))
     with pytest.raises(ModelError, match="GLUE needs a model"):
@@ -275,6 +369,8 @@ def test_other_names_are_no_plans(name: str) -> None:
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"learning_rate": 2.0}, "learning rate must be between 0 and 1, got 2"),
         ({"distillation": 1.5}, "distillation is a share, 0 to 1, got 1.5"),
+        ({"weight_floor": -1.0}, "weight_floor must be 0 or more, got -1"),
+        ({"weight_power": float("nan")}, "weight_power must be 0 or more, got nan"),
         ({"device": "tpu"}, "device must be auto, cpu or cuda, got 'tpu'"),
     ],
 )
