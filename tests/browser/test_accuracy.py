@@ -43,13 +43,19 @@ def words(app_server: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple
     path = tmp_path_factory.mktemp("tables") / "words.npy"
     np.save(path, rows)
     path.with_suffix(".tokens.txt").write_text("\n".join(tokens), encoding="utf-8")
-    table, config = load_table(path), CompressionConfig(k=2, rate=0.4, n_init=1)
+    return path, compress(app_server, path, k=2)
+
+
+def compress(server: Server, path: Path, *, k: int) -> str:
+    """A run of a table in the server's store."""
+    table, config = load_table(path), CompressionConfig(k=k, rate=0.4, n_init=1)
     record = record_compression(table, config, compress_table(table, config))
-    return path, RunStore(app_server.home / "runs").create(*record).id
+    return RunStore(server.home / "runs").create(*record).id
 
 
 def open_accuracy(page: Page, server: Server, path: Path | None = None, **query: object) -> None:
     open_app(page, link(server, path, **query))
+    find_chart(page)  # a page that is left before its controls are there takes no link along
     go_to_accuracy(page)
 
 
@@ -92,8 +98,9 @@ def test_a_check_runs_and_is_found_again(
 def test_a_reload_keeps_what_was_picked(
     app_server: Server, words: tuple[Path, str], page: Page
 ) -> None:
-    path, plan = words
-    open_accuracy(page, app_server, path, run=plan)
+    path, _ = words
+    unchecked = compress(app_server, path, k=3)  # its checks stand unfolded
+    open_accuracy(page, app_server, path, run=unchecked)
     box = page.get_by_role("checkbox", name="Word valence")
     expect(box).to_be_checked()
     page.get_by_text("Word valence", exact=True).click()  # the box itself is not drawn
