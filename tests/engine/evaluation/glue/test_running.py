@@ -27,6 +27,7 @@ from engine.evaluation.scores import task_scores
 from engine.export.models import open_model
 from engine.network.replacement import replace_embedding
 from engine.progress import Progress, ignore_progress
+from tests.engine.evaluation.glue.conftest import write_task
 
 pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
 
@@ -157,6 +158,24 @@ def test_missing_data_is_told_before_anything_is_trained(tmp_path: Path, bert: P
     with pytest.raises(SourceError, match=r"there is no .*cola/train\.tsv"):
         run_glue(tmp_path / "run", settings_of(bert), GRID, data=tmp_path)
     assert list(tmp_path.iterdir()) == [], "nor is a folder left"
+
+
+def test_data_that_a_later_task_lacks_are_told_first(tmp_path: Path, bert: Path) -> None:
+    write_task(tmp_path / "data", "cola", pair=False)
+    with pytest.raises(SourceError, match=r"there is no .*stsb/train\.tsv"):
+        run_glue(tmp_path / "run", settings_of(bert), GRID, data=tmp_path / "data")
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_are_damaged_leave_nothing(tmp_path: Path, bert: Path) -> None:
+    write_task(tmp_path / "data", "cola", pair=False)
+    (tmp_path / "data" / "cola" / "dev.tsv").write_text("")
+    with pytest.raises(SourceError, match="an empty file"):
+        run_glue(
+            tmp_path / "run", settings_of(bert), replace(GRID, tasks=("cola",)),
+            data=tmp_path / "data",
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_table_is_no_model(tmp_path: Path) -> None:
