@@ -62,7 +62,8 @@ if TYPE_CHECKING:
 @click.option(
     "--data",
     type=click.Path(path_type=str),
-    help="Folder of TASK/train.tsv and dev.tsv; the model hub when left out.",
+    help="Folder of TASK/train.tsv and dev.tsv, or of glue/TASK/…; SUBSPACE_ATLAS_DATA names it "
+    "too; the model hub when neither does.",
 )
 @click.option("--device", help="auto, cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")

@@ -1,10 +1,11 @@
-"""The rows of a GLUE task: from a folder of TSV files, or from the model hub by ``datasets``."""
+"""Where the data of users lie, and the rows of a GLUE task in them, or on the model hub."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from importlib.util import find_spec
@@ -14,10 +15,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import MissingDependencyError, ParameterError, SourceError
+from engine.errors import EngineError, MissingDependencyError, ParameterError, SourceError
 from engine.evaluation.tasks import GlueTask
 
 DATA_VARIABLE = "SUBSPACE_ATLAS_DATA"
+BY_DATA = f"by the option --data or the variable {DATA_VARIABLE}"
+"""How the folder is named; the app has the variable alone."""
+DataKind = Literal["glue", "words"]
 HUB_DATASET = "nyu-mll/glue"
 SplitName = Literal["train", "dev"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -84,10 +88,36 @@ def rows_fingerprint(*splits: Split) -> str:
     return digest.hexdigest()
 
 
-def data_folder(given: str | Path | None = None) -> Path | None:
-    """The folder of TSV files to read: the one given, or what SUBSPACE_ATLAS_DATA names."""
-    named = str(given or os.environ.get(DATA_VARIABLE, ""))
-    return Path(named) if named else None
+def find_data(
+    kind: DataKind, holds: Sequence[str], data: str | Path | None = None
+) -> tuple[Path | None, Path | None]:
+    """Where data of a kind lie: in a folder called after it, or in the data folder itself.
+
+    Args:
+        kind: ``"glue"`` or ``"words"``: the name of its folder, in the data folder or beside it.
+        holds: Files or folders, one of which is there if the data are.
+        data: The data folder; what SUBSPACE_ATLAS_DATA names when left out.
+
+    Returns:
+        The data folder, None where none is named; and where in it the data lie, None where they do
+        not.
+
+    Raises:
+        SourceError: If the data folder is not there.
+    """
+    named = str(data or os.environ.get(DATA_VARIABLE, ""))
+    if not named:
+        return None, None
+    folder = Path(named)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        raise SourceError(
+            f"the data folder {folder} {what}; name another {BY_DATA}, or none to read GLUE from "
+            "the hub"
+        )
+    places = (folder / kind, folder, folder.resolve().parent / kind)
+    found = (place for place in places if any((place / name).exists() for name in holds))
+    return folder, next(found, None)
 
 
 def load_split(task: GlueTask, name: SplitName, *, data: str | Path | None = None) -> Split:
@@ -96,8 +126,9 @@ def load_split(task: GlueTask, name: SplitName, *, data: str | Path | None = Non
     Args:
         task: Which.
         name: ``"train"`` or ``"dev"``.
-        data: A folder that holds ``TASK/train.tsv`` and ``TASK/dev.tsv``; or it is named by
-            SUBSPACE_ATLAS_DATA; with neither, the hub's ``nyu-mll/glue`` is read.
+        data: A folder that holds ``TASK/train.tsv`` and ``TASK/dev.tsv``, or a folder ``glue``
+            of them; or it is named by SUBSPACE_ATLAS_DATA; with neither, the hub's
+            ``nyu-mll/glue`` is read.
 
     Raises:
         ParameterError: If there is no such split.
@@ -106,7 +137,7 @@ def load_split(task: GlueTask, name: SplitName, *, data: str | Path | None = Non
     """
     if name not in SPLITS:
         raise ParameterError(f"a split is train or dev, got {name!r}")
-    folder = data_folder(data)
+    folder = _task_folder(task, data)
     split = _read_hub(task, name) if folder is None else _read_tsv(task, name, folder)
     official = task.train_rows if name == "train" else task.dev_rows
     if len(split) == official:
@@ -115,18 +146,21 @@ def load_split(task: GlueTask, name: SplitName, *, data: str | Path | None = Non
     return replace(split, note=note)
 
 
+def _task_folder(task: GlueTask, data: str | Path | None) -> Path | None:
+    """Where its files lie, or should; None if no data folder is named."""
+    folder, place = find_data("glue", [task.name], data)
+    return None if folder is None else (place or folder) / task.name
+
+
 def _read_tsv(task: GlueTask, name: SplitName, folder: Path) -> Split:
-    path = folder / task.name / f"{name}.tsv"
+    path = folder / f"{name}.tsv"
     texts = ["sentence"] if len(task.columns) == 1 else ["sentence1", "sentence2"]
     expected = ["idx", *texts, "label"]
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     except FileNotFoundError:
-        raise SourceError(
-            f"there is no {path}; name a folder that holds {task.name}/{name}.tsv by --data or "
-            f"{DATA_VARIABLE}, or unset both to read GLUE from the hub"
-        ) from None
+        raise _absent(path) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path} cannot be read: {error}") from error
     if not rows or rows[0] != expected:
@@ -147,6 +181,14 @@ def _read_tsv(task: GlueTask, name: SplitName, folder: Path) -> Split:
     return _split(task, name, columns[1:-1], labels)
 
 
+def _absent(path: Path) -> SourceError:
+    wanted = f"{path.parent.name}/{path.name}"
+    return SourceError(
+        f"there is no {path}; name a folder that holds {wanted} or glue/{wanted} {BY_DATA}, or "
+        "none to read GLUE from the hub"
+    )
+
+
 def _label(task: GlueTask, text: str, where: str) -> float:
     try:
         value = float(text) if task.is_regression else int(text)
@@ -164,10 +206,7 @@ def _read_hub(task: GlueTask, name: SplitName) -> Split:
     try:
         import datasets
     except ImportError:
-        raise MissingDependencyError(
-            "GLUE comes from the hub by the datasets package: pip install "
-            f"'subspace-atlas[glue]'; or name a folder of TSV files by --data or {DATA_VARIABLE}"
-        ) from None
+        raise MissingDependencyError(_NO_DATASETS) from None
     split = task.dev if name == "dev" else "train"
     try:
         rows: Any = datasets.load_dataset(HUB_DATASET, task.name, split=split)
@@ -175,7 +214,7 @@ def _read_hub(task: GlueTask, name: SplitName) -> Split:
         reason = str(error).strip().split("\n", 1)[0]
         raise SourceError(
             f"{HUB_DATASET} could not be read from the hub ({reason}); connect, or name a folder "
-            f"of TSV files by --data or {DATA_VARIABLE}"
+            f"of TSV files {BY_DATA}"
         ) from error
     return _split(task, name, [rows[column] for column in task.columns], list(rows["label"]))
 
@@ -191,26 +230,39 @@ def _split(task: GlueTask, name: SplitName, texts: list[Any], labels: list[float
     )
 
 
-def lacks_task(task: GlueTask, data: str | Path | None = None) -> str | None:
-    """Why a task's rows cannot be read, and what to do; None where they may be.
+def check_task(task: GlueTask, data: str | Path | None = None) -> None:
+    """See that a task's files are there, without reading them.
 
     The hub is not asked: whether it can be reached shows when `load_split` reads from it.
 
     Args:
         task: Which.
         data: As in `load_split`.
+
+    Raises:
+        SourceError: If a file is missing.
+        MissingDependencyError: If ``datasets`` is needed and not installed.
     """
-    folder = data_folder(data)
-    if folder is not None:
-        missing = [f for f in ("train.tsv", "dev.tsv") if not (folder / task.name / f).is_file()]
-        if missing:
-            return (
-                f"the data folder has no {task.name}/{missing[0]}; name one that has by --data or "
-                f"{DATA_VARIABLE}, or unset both to read GLUE from the hub"
-            )
-    elif find_spec("datasets") is None:
-        return (
-            "GLUE comes from the hub by the datasets package: pip install 'subspace-atlas[glue]'; "
-            f"or name a folder of TSV files by --data or {DATA_VARIABLE}"
-        )
+    folder = _task_folder(task, data)
+    if folder is None:
+        if find_spec("datasets") is None:
+            raise MissingDependencyError(_NO_DATASETS)
+        return
+    for path in (folder / f"{name}.tsv" for name in SPLITS):
+        if not path.is_file():
+            raise _absent(path)
+
+
+def lacks_task(task: GlueTask, data: str | Path | None = None) -> str | None:
+    """Why `check_task` refuses a task, and what to do; None where it does not."""
+    try:
+        check_task(task, data)
+    except EngineError as error:
+        return str(error)
     return None
+
+
+_NO_DATASETS = (
+    "GLUE comes from the hub by the datasets package: pip install 'subspace-atlas[glue]'; or name "
+    f"a folder of TSV files {BY_DATA}"
+)

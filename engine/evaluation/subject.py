@@ -29,8 +29,8 @@ class CheckOptions:
     """What checks are told.
 
     Attributes:
-        data: A folder of GLUE as `engine.evaluation.data.load_split` takes it; or what
-            SUBSPACE_ATLAS_DATA names.
+        data: A folder of GLUE or word sets, or of ``glue`` and ``words``, as
+            `engine.evaluation.data.find_data` takes it; or what SUBSPACE_ATLAS_DATA names.
         text: A text file of the user's, one sentence a line, instead of the built-in sentences.
         probe_task: The GLUE task of the linear probe.
         seed: Of folds, samples and resamples.

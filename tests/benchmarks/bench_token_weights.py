@@ -25,6 +25,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 import engine
+from engine.evaluation.checks.words import words_folder
 from engine.provenance import fingerprint_matrix
 from tests.benchmarks.machine import describe_machine, machine_line
 from tests.benchmarks.stsb import DEFAULT_DATA, read_stsb, read_word_sets
@@ -258,7 +259,7 @@ def main() -> None:
         return
     torch.set_num_threads(options.threads)
     sentences = read_stsb("train", options.data).sample(options.pairs, options.seed)
-    words = read_word_sets(options.words or options.data.parent / "words")
+    words = read_word_sets(options.words or words_folder(options.data))
     score = Scorer(sentences, words)
     matrix = engine.load_table("bundled:minilm").matrix
     assert torch.equal(matrix, score.original), "the table is not the model's own embedding"

@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from engine.errors import SourceError
 from engine.evaluation.checks.check import Check, Comparison, Items, Outcome
-from engine.evaluation.data import DATA_VARIABLE, data_folder
+from engine.evaluation.data import BY_DATA, find_data
 from engine.evaluation.encoding import Report
 from engine.evaluation.scores import metric
 from engine.evaluation.subject import Subject
@@ -71,22 +71,19 @@ class _Covered:
         return self.pairs >= HEADLINE_PAIRS and len(self.scores) >= _FEWEST
 
 
-def words_folder(data: str | Path | None = None) -> Path | None:
+def words_folder(data: str | Path | None = None) -> Path:
     """Where the word sets are: ``words`` in the data folder or beside it, or the folder itself.
 
     Args:
         data: As in `engine.evaluation.data.load_split`.
 
-    Returns:
-        None where there are none.
+    Raises:
+        SourceError: If there are none.
     """
-    folder = data_folder(data)
-    if folder is None:
-        return None
-    for place in (folder / "words", folder.resolve().parent / "words", folder):
-        if any((place / f"{name}.tsv").is_file() for name in SIMILARITY_SETS):
-            return place
-    return None
+    _, place = find_data("words", [f"{name}.tsv" for name in SIMILARITY_SETS], data)
+    if place is None:
+        raise SourceError(_ABSENT)
+    return place
 
 
 def read_word_sets(folder: Path) -> list[WordSet]:
@@ -171,8 +168,6 @@ class _Analogies:
 class _Prepared:
     def __init__(self, subject: Subject, progress: ProgressCallback) -> None:
         folder = words_folder(subject.options.data)
-        if folder is None:
-            raise SourceError(_ABSENT)
         self._subject = subject
         self._sets = _cover(subject, folder)
         self._analogies = _Analogies(folder, subject)
@@ -258,9 +253,10 @@ def _cover(subject: Subject, folder: Path) -> list[_Covered]:
 
 
 def _unavailable(subject: Subject) -> str | None:
-    folder = words_folder(subject.options.data)
-    if folder is None:
-        return _ABSENT
+    try:
+        folder = words_folder(subject.options.data)
+    except SourceError as error:
+        return str(error)
     if any(own.counts for own in _cover(subject, folder)):
         return None
     return (
@@ -273,8 +269,8 @@ _ABSENT = (
     "the word sets are not here. Get them from github.com/mfaruqui/eval-word-vectors (WordSim-353, "
     "SimLex-999, MTurk-771, RG-65) and github.com/tmikolov/word2vec (questions-words.txt), save "
     "each as NAME.tsv (wordsim353, simlex999, mturk771, rg65: word1, word2, score; "
-    "google-analogies: section, a, b, c, d) with a header line, and name their folder by --data or "
-    f"{DATA_VARIABLE}"
+    "google-analogies: section, a, b, c, d) with a header line, and name their folder "
+    f"{BY_DATA}"
 )
 _METRIC = "mean Spearman × 100"
 CHECK = Check(

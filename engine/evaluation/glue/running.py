@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 from engine.errors import ModelError
+from engine.evaluation.data import check_task
 from engine.evaluation.glue.cells import CellKey, GlueCell, has_cell, read_cells
 from engine.evaluation.glue.measuring import Bench
 from engine.evaluation.glue.plans import GluePlan
@@ -67,6 +68,8 @@ def run_glue(
     check_run(folder, settings)
     asked = list(grid.cells())
     todo = [[key for key in keys if not has_cell(folder, key)] for keys in asked]
+    for name in dict.fromkeys(key.task for keys in todo for key in keys):
+        check_task(glue_task(name), data)  # hours before its turn comes
     clock = _Clock(folder, [key for keys in todo for key in keys], sum(map(len, asked)), progress)
     for keys in filter(None, todo):
         bench = Bench.open(folder, settings, stored, keys[0], data, progress)

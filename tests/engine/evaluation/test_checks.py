@@ -143,6 +143,13 @@ def test_unavailable_checks_say_why(name: str, reason: str, tmp_path: Path) -> N
         raise EngineError(found)
 
 
+@pytest.mark.parametrize("name", ["words", "stsb", "probe"])
+def test_a_data_folder_that_is_not_there_is_a_reason(name: str, tmp_path: Path) -> None:
+    subject = make_subject(tmp_path)
+    gone = Subject(subject.table, CheckOptions(data=str(tmp_path / "gone")))
+    assert "gone is not there; name another by" in (CHECKS[name].unavailable(gone) or "")
+
+
 def test_plain_tables_have_row_checks_only(tmp_path: Path) -> None:
     subject = make_subject(tmp_path)
     alone = Subject(subject.table, subject.options, alone=True)
@@ -160,10 +167,10 @@ def test_a_model_without_a_head_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["stsb", "probe"])
 def test_missing_data_are_named(name: str, tmp_path: Path) -> None:
     folder = make_model(tmp_path / "model")
-    options = CheckOptions(data=str(tmp_path / "none"))
+    options = CheckOptions(data=str(tmp_path))
     reason = CHECKS[name].unavailable(Subject(load_table(folder), options))
     task = "sst2" if name == "probe" else "stsb"
-    assert f"the data folder has no {task}/train.tsv" in (reason or "")
+    assert f"{tmp_path}/{task}/train.tsv; name a folder that" in (reason or "")
 
 
 def test_an_unknown_probe_task_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import MissingDependencyError, ParameterError, SourceError
-from engine.evaluation.data import DATA_VARIABLE, HUB_DATASET, load_split
+from engine.evaluation.checks.words import words_folder
+from engine.evaluation.data import DATA_VARIABLE, HUB_DATASET, check_task, lacks_task, load_split
 from engine.evaluation.tasks import GLUE_TASKS, glue_task
 
 RTE, STSB, COLA = (GLUE_TASKS[name] for name in ("rte", "stsb", "cola"))
@@ -66,9 +68,47 @@ def test_damaged_files_are_refused_by_line(
         load_split(glue_task(task), "dev", data=write(tmp_path, task, text))
 
 
+BY_DATA = "by the option --data or the variable SUBSPACE_ATLAS_DATA, or none"
+
+
+@pytest.mark.parametrize("named", [".", "glue", "words", "by the variable"])
+def test_both_kinds_of_data_are_found_from_either_folder_or_the_one_above(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train", "dev"):
+        write(tmp_path / "glue", "cola", "idx\tsentence\tlabel\n0\tGood.\t1\n", name)
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "rg65.tsv").write_text("word1\tword2\tscore\n", encoding="utf-8")
+    monkeypatch.setenv(DATA_VARIABLE, str(tmp_path if "variable" in named else "/nowhere"))
+    data = None if "variable" in named else tmp_path / named
+    check_task(COLA, data)
+    assert load_split(COLA, "dev", data=data).first == ("Good.",)
+    assert words_folder(data).samefile(tmp_path / "words")
+
+
+def test_the_folder_that_is_named_comes_before_those_beside_it(tmp_path: Path) -> None:
+    write(tmp_path / "glue", "cola", "idx\tsentence\tlabel\n0\tBeside.\t1\n")
+    mine = write(tmp_path / "mine", "cola", "idx\tsentence\tlabel\n0\tMine.\t1\n")
+    assert load_split(COLA, "dev", data=mine).first == ("Mine.",)
+
+
 def test_a_missing_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"there is no .*rte/dev\.tsv.*--data or SUBSPACE"):
+    with pytest.raises(SourceError, match=rf"there is no .*rte/dev\.tsv; .*glue/rte.* {BY_DATA}"):
         load_split(RTE, "dev", data=tmp_path)
+    write(tmp_path, "rte", "", "train")
+    assert re.search(rf"there is no .*rte/dev\.tsv; .* {BY_DATA}", lacks_task(RTE, tmp_path) or "")
+
+
+def test_a_missing_data_folder_is_told_as_one(tmp_path: Path) -> None:
+    place = tmp_path / "gone"
+    for what in ("is not there", "is a file"):
+        reason = rf"the data folder .*gone {what}; name another {BY_DATA}"
+        with pytest.raises(SourceError, match=reason):
+            load_split(RTE, "dev", data=place)
+        with pytest.raises(SourceError, match=reason):
+            words_folder(place)
+        assert re.search(reason, lacks_task(RTE, place) or "")
+        place.write_text("")
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from engine.export.models import open_model
 from engine.folders import is_left_over
 from engine.network.replacement import replace_embedding
 from engine.progress import Progress, ignore_progress
+from tests.engine.evaluation.glue.conftest import write_task
 
 pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
 
@@ -251,6 +252,24 @@ def test_a_full_disk_is_told(
     grid = GlueGrid(tasks=("cola",), plans=("svd",), rates=(0.4,), retrain=False)
     with pytest.raises(EngineError, match="No space left on device; free some space"):
         run_glue(tmp_path / "run", settings_of(bert), grid, data=glue_data)
+
+
+def test_data_that_a_later_task_lacks_are_told_first(tmp_path: Path, bert: Path) -> None:
+    write_task(tmp_path / "data", "cola", pair=False)
+    with pytest.raises(SourceError, match=r"there is no .*stsb/train\.tsv"):
+        run_glue(tmp_path / "run", settings_of(bert), GRID, data=tmp_path / "data")
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_that_are_damaged_leave_nothing(tmp_path: Path, bert: Path) -> None:
+    write_task(tmp_path / "data", "cola", pair=False)
+    (tmp_path / "data" / "cola" / "dev.tsv").write_text("")
+    with pytest.raises(SourceError, match="an empty file"):
+        run_glue(
+            tmp_path / "run", settings_of(bert), replace(GRID, tasks=("cola",)),
+            data=tmp_path / "data",
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_table_is_no_model(tmp_path: Path) -> None:
