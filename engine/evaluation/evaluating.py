@@ -263,6 +263,7 @@ def run_check(
         notes=found.notes,
         details=found.details,
         settings=found.settings,
+        agreement=found.agreement,
     )
 
 

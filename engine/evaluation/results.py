@@ -47,6 +47,8 @@ class CheckResult:
         n: Items it was measured on.
         scores: The original first.
         notes: What the reader must know, each a full sentence: samples, splits, what was left out.
+        agreement: Whether the figure is how far a variant agrees with the original: that has 100 by
+            definition, so that it is no finding that the others have less.
         details: Further figures and small tables; JSON values only.
         settings: What decided the result; JSON values only.
     """
@@ -59,6 +61,7 @@ class CheckResult:
     notes: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    agreement: bool = False
 
     def loss(self, score: Score) -> Interval:
         """How much worse than the original a variant is: its drop, or its rise of a perplexity."""

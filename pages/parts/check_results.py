@@ -52,7 +52,7 @@ def title_of(check: str) -> str:
 def say_who_loses(results: Sequence[CheckResult]) -> str:
     """Of each variant, ours first: the checks in which it is clearly worse than the original."""
     lost: dict[str, list[str]] = {}
-    judged = [result for result in results if not _is_own_measure(result)]
+    judged = [result for result in results if not result.agreement]
     for result in judged:
         for score in result.scores[1:]:
             checks = lost.setdefault(score.variant, [])
@@ -63,15 +63,9 @@ def say_who_loses(results: Sequence[CheckResult]) -> str:
         for variant, checks in lost.items()
     ]
     against = f"Against the original, {'; '.join(clauses)}." if clauses else ""
-    own = [f"*{literal(title_of(result.check))}*" for result in results if result not in judged]
+    own = [f"*{literal(title_of(result.check))}*" for result in results if result.agreement]
     moved = f" {' and '.join(own)} only says how far each moves from it." if own else ""
     return f"{against}{moved}{_say_against_svd(results)}".strip()
-
-
-def _is_own_measure(result: CheckResult) -> bool:
-    """Whether the original is what variants are compared with, so that nothing can be better."""
-    original = result.scores[0].value
-    return original.low == original.high
 
 
 def _say_lost(checks: Sequence[str], count: int) -> str:

@@ -285,6 +285,15 @@ def test_who_loses_is_said_in_words() -> None:
     assert "Beside" not in say(alone)
 
 
+def test_agreement_with_the_original_is_no_finding_against_it() -> None:
+    own = replace(ACCURACY, check="fidelity", agreement=True)
+    assert say(ACCURACY, own).startswith(
+        "Against the original, **k = 5** loses nothing that may not be chance; **SVD** is clearly "
+        "worse. *Sentence fidelity* only says how far each moves from it. Beside"
+    )
+    assert say(own).startswith("*Sentence fidelity* only says how far each moves from it. Beside")
+
+
 def test_none_and_all_are_words_too() -> None:
     assert say(ACCURACY) == (
         "Against the original, **k = 5** loses nothing that may not be chance; **SVD** is clearly "

@@ -27,6 +27,8 @@ class Comparison:
         metric: What the figure is, with its unit.
         statistic: Item numbers, shape (m,), repeats allowed → the figure of each variant.
         higher_is_better: False for a perplexity.
+        agreement: Whether the figure is how far a variant agrees with the original, which itself
+            then has 100 by definition.
         notes: What the reader must know, each a full sentence.
         details: Further figures; JSON values only.
         settings: What decided the result; JSON values only.
@@ -36,6 +38,7 @@ class Comparison:
     metric: str
     statistic: Callable[[Items], Sequence[float]]
     higher_is_better: bool = True
+    agreement: bool = False
     notes: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict[str, Any])
     settings: dict[str, Any] = field(default_factory=dict[str, Any])

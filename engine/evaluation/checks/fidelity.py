@@ -87,6 +87,7 @@ class _Prepared:
             n=len(self._texts),
             metric=_METRIC,
             statistic=mean_of(cosines),
+            agreement=True,
             notes=tuple(self._notes),
             details=details,
             settings={

@@ -134,6 +134,7 @@ class _Masked:
             n=len(self._texts),
             metric=f"{_METRIC_MASKED} × 100",
             statistic=mean_of(same),
+            agreement=True,
             notes=self._notes,
             details={
                 f"of the first {GUESSES} guesses kept, %": {

@@ -50,7 +50,7 @@ def test_a_broken_layer_is_caught(name: str, tmp_path: Path) -> None:
 def test_a_broken_causal_model_is_caught(how: str, tmp_path: Path) -> None:
     subject = make_subject(tmp_path, "LlamaForCausalLM")
     text = Path(subject.options.text or "")
-    text.write_text("\n".join(_own_words(subject, 40)) + "\n", encoding="utf-8")
+    text.write_text("\n".join(_own_words(subject, 100)) + "\n", encoding="utf-8")
     variants = variants_of(subject.table, **{how: BROKEN[how](subject.table.matrix)})
     result = run_check(CHECKS["language"], subject, variants)
     before, after = result.scores

@@ -239,8 +239,11 @@ def test_word_sets_are_found_in_the_folder_and_beside_it(tmp_path: Path, model: 
     data = write_data(tmp_path / "data", load_table(model))
     for named in (data, data / "words", data / "stsb"):
         assert words_folder(named) == data / "words"
-    assert words_folder(tmp_path / "none" / "deeper") is None
-    assert words_folder(None) is None
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="word sets are not"):
+        words_folder(tmp_path / "empty")
+    with pytest.raises(SourceError, match="word sets are not"):
+        words_folder(None)
 
 
 def test_configs_of_other_versions_are_named() -> None:

@@ -135,10 +135,22 @@ def test_the_verdict_tells_reached_from_missed() -> None:
     plain = make_run(plans=("svd", "k2"), seeds=(0, 1))
     said = say_verdict(summarize_cells(plain, model="tiny"))
     assert any("at most 25%" in words and words.endswith("missed.") for words in said)
-    alike = make_run(plans=("svd", "k2"), rates=(0.01,), seeds=(0,))
+    alike = make_run(plans=("svd", "k2"), rates=(0.01,), seeds=(0, 1))
     assert all(
         "inside noise" in words for words in say_verdict(summarize_cells(alike, model="tiny"))
     )
+
+
+def test_one_seed_of_training_decides_nothing() -> None:
+    run = make_run(plans=("svd", "k2"), seeds=(0,))
+    before, after = (
+        [words for words in say_verdict(summarize_cells(run, model="tiny")) if when in words]
+        for when in ("Before further", "After further")
+    )
+    assert before
+    assert after
+    assert not any("one seed of training" in words for words in before)
+    assert all("rests on one seed of training" in words for words in after)
 
 
 def test_without_matplotlib_the_install_is_named(
