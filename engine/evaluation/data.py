@@ -230,7 +230,9 @@ def _split(task: GlueTask, name: SplitName, texts: list[Any], labels: list[float
     )
 
 
-def check_task(task: GlueTask, data: str | Path | None = None) -> None:
+def check_task(
+    task: GlueTask, data: str | Path | None = None, *, splits: Sequence[SplitName] = SPLITS
+) -> None:
     """See that a task's files are there, without reading them.
 
     The hub is not asked: whether it can be reached shows when `load_split` reads from it.
@@ -238,6 +240,7 @@ def check_task(task: GlueTask, data: str | Path | None = None) -> None:
     Args:
         task: Which.
         data: As in `load_split`.
+        splits: Those that will be read.
 
     Raises:
         SourceError: If a file is missing.
@@ -248,15 +251,17 @@ def check_task(task: GlueTask, data: str | Path | None = None) -> None:
         if find_spec("datasets") is None:
             raise MissingDependencyError(_NO_DATASETS)
         return
-    for path in (folder / f"{name}.tsv" for name in SPLITS):
+    for path in (folder / f"{name}.tsv" for name in splits):
         if not path.is_file():
             raise _absent(path)
 
 
-def lacks_task(task: GlueTask, data: str | Path | None = None) -> str | None:
+def lacks_task(
+    task: GlueTask, data: str | Path | None = None, *, splits: Sequence[SplitName] = SPLITS
+) -> str | None:
     """Why `check_task` refuses a task, and what to do; None where it does not."""
     try:
-        check_task(task, data)
+        check_task(task, data, splits=splits)
     except EngineError as error:
         return str(error)
     return None

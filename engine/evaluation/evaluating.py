@@ -207,7 +207,7 @@ def run_checks(
         variants=tuple(variant.as_dict() for variant in variants),
         results=tuple(results),
         seconds=time.perf_counter() - began,
-        notes=subject.table.notes,
+        notes=subject.notes,
         failures={name: str(error) for name, error in failed.items()},
     )
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 from torch import Tensor
 
-from engine.errors import EngineError, ModelError
+from engine.errors import EngineError, ModelError, ParameterError
 from engine.evaluation.variants import Variant
 from engine.export.companions import SENTENCE_TRANSFORMERS
 from engine.export.models import StoredModel, open_model, quiet_transformers
@@ -40,6 +40,15 @@ class CheckOptions:
     text: str | None = None
     probe_task: str = "sst2"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the seed.
+
+        Raises:
+            ParameterError: If it is not 0 … 2³²−1, what generators take.
+        """
+        if not 0 <= self.seed < 2**32:
+            raise ParameterError(f"a seed is at least 0 and below 2^32, got {self.seed}")
 
 
 class Subject:
@@ -154,8 +163,9 @@ class Subject:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of the loaded model, each a full sentence."""
-        return self._loaded[1]
+        """What the user should know of the table, and of the model once it is loaded."""
+        loaded = self._loaded[1] if "_loaded" in vars(self) else ()
+        return (*self.table.notes, *loaded)
 
     @cached_property
     def tokenizer(self) -> Any:  # noqa: ANN401 - of any class of transformers

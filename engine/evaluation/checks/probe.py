@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.errors import ParameterError
+from engine.errors import ParameterError, SourceError
 from engine.evaluation.checks.check import Check, Comparison, Items, Outcome
 from engine.evaluation.data import Split, lacks_task, load_split
 from engine.evaluation.encoding import Report, TokenisedPairs, cut_notes, tokenise_pairs
@@ -35,6 +35,11 @@ class _Prepared:
         dev = load_split(self._task, "dev", data=options.data)
         self._train = train.sample(TRAIN_ROWS, options.seed)
         self._dev = dev.sample(DEV_ROWS, options.seed)
+        if not self._task.is_regression and len(np.unique(self._train.labels)) < 2:
+            raise SourceError(
+                f"the training rows of {self._task.title} are all of one class, and a probe learns "
+                "from two at least; give more of the rows"
+            )
         subject.load(progress)
         self._texts = [self._tokenise(split) for split in (self._train, self._dev)]
 

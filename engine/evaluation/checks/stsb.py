@@ -70,7 +70,7 @@ def _unavailable(subject: Subject) -> str | None:
             f"{subject.table.name} makes sentence vectors by {subject.foreign_pooling}, and this "
             "check knows the mean and the first token alone; use fidelity or probe"
         )
-    return lacks_task(GLUE_TASKS["stsb"], subject.options.data)
+    return lacks_task(GLUE_TASKS["stsb"], subject.options.data, splits=("dev",))
 
 
 _METRIC = "Spearman × 100"

@@ -105,6 +105,8 @@ def read_word_sets(folder: Path) -> list[WordSet]:
                 numbers = torch.tensor([float(score) for score in scores], dtype=torch.float64)
             except ValueError as error:
                 raise SourceError(f"{folder / name}.tsv: a score is a number ({error})") from error
+            if not bool(numbers.isfinite().all()):
+                raise SourceError(f"{folder / name}.tsv: a score is a finite number; mend the file")
             found.append(WordSet(name=name, first=first, second=second, scores=numbers))
     return found
 
@@ -139,7 +141,8 @@ class _Analogies:
             [-1 if (row_of := exact(word)) is None else place.get(row_of, -1) for word in row]
             for row in questions
         ]
-        known = torch.tensor([row for row in found if min(row) >= 0]).reshape(-1, 4)
+        whole = [row for row in found if min(row) >= 0]
+        known = torch.tensor(whole, dtype=torch.int64).reshape(-1, 4)
         self.known = len(known)
         if len(known) > _QUESTIONS:
             generator = torch.Generator().manual_seed(subject.options.seed)
@@ -154,6 +157,8 @@ class _Analogies:
 
         Source: Mikolov et al. 2013; Levy, Goldberg 2014 (3CosAdd).
         """
+        if not len(self):
+            return torch.empty(0, dtype=torch.bool)
         unit = normalize(subject.rows(variant, self._rows), dim=1)
         parts: list[Tensor] = []
         for number, part in enumerate(self._questions.split(_BATCH)):
@@ -162,7 +167,7 @@ class _Analogies:
             cosines = (unit[b] - unit[a] + unit[c]) @ unit.T
             cosines.scatter_(1, part[:, :3], -torch.inf)
             parts.append(cosines.argmax(dim=1) == d)
-        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.bool)
+        return torch.cat(parts)
 
 
 class _Prepared:

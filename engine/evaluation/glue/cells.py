@@ -46,7 +46,7 @@ class CellKey:
         """Of its JSON file."""
         parts = [self.task, f"seed{self.seed}", self.stage]
         if self.plan:
-            parts += [self.plan, f"rate{self.rate:g}"]
+            parts += [self.plan, f"rate{self.rate!r}"]
         return "_".join(parts) + ".json"
 
 

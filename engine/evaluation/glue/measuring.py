@@ -121,7 +121,7 @@ class Bench:
         if plan is not None:
             replace_embedding(network, plan)
         if key.stage in ("continued", "retrained"):
-            self._train_further(network, name)
+            self._train_further(network, name, taught=plan is not None)
         guess = self._guess(network, self.dev, name)
         labels = self.dev.split.labels
         score, metrics = task_scores(self.task, labels, guess)
@@ -164,9 +164,10 @@ class Bench:
         plan = GluePlan.parse(key.plan)
         return plan.fit(matrix, rate=key.rate, seed=key.seed, weights=weights)
 
-    def _train_further(self, network: Network, name: str) -> None:
+    def _train_further(self, network: Network, name: str, *, taught: bool) -> None:
+        """Two epochs more, say, with a teacher where asked; the whole network is its own master."""
         teacher = None
-        if self.settings.distillation:
+        if taught and self.settings.distillation:
             whole = self._tuned(name)
             teacher = self.trainee.predict(whole, self.train, name=f"{name}, teacher")
         self.trainee.train(

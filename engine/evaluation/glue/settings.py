@@ -33,8 +33,8 @@ class GlueSettings:
         longest: Tokens of a text or pair; what is longer is cut.
         train_rows: Most training rows, drawn with a fixed seed; 0 for all.
         measured_rows: Training rows that the training-set score is measured on.
-        distillation: Share of the further epochs' loss that compares with the whole tuned network
-            instead of the labels, 0 to 1.
+        distillation: Share of a smaller network's loss in the further epochs that compares with the
+            whole tuned one instead of the labels, 0 to 1.
         weight_power: Of the token weights, as in `engine.token_weights`.
         weight_floor: Likewise, per million tokens of the task's training text.
         device: ``"cpu"``, ``"cuda"`` (with mixed precision), or ``"auto"``.
@@ -113,8 +113,8 @@ class GlueGrid:
             if not 0 < rate < 1:
                 raise ParameterError(f"a rate lies between 0 and 1, got {rate:g}")
         for seed in self.seeds:
-            if seed < 0:
-                raise ParameterError(f"a seed is at least 0, got {seed}")
+            if not 0 <= seed < 2**32:
+                raise ParameterError(f"a seed is at least 0 and below 2^32, got {seed}")
 
     def cells(self) -> Iterator[list[CellKey]]:
         """The cells of one task and seed at a time, in the order they are measured.

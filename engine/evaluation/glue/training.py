@@ -155,6 +155,8 @@ class Trainee:
         with tempfile.TemporaryDirectory() as scratch, quiet_transformers():
             trainer = self._trainer(network, name, scratch)
             found = trainer.predict([encoded.rows[row] for row in order]).predictions
+        if isinstance(found, tuple):  # of an encoder and decoder: states come behind the answers
+            found = found[0]
         answers = np.empty_like(found, dtype=np.float32)
         answers[order] = found
         return answers

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from engine.errors import Cancelled, EngineError
+from engine.errors import Cancelled, EngineError, ParameterError, SourceError
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.evaluating import run_check
 from engine.evaluation.results import CheckResult
@@ -58,6 +59,62 @@ def test_a_broken_causal_model_is_caught(how: str, tmp_path: Path) -> None:
     assert result.metric == "perplexity"
     assert after.value.value > before.value.value
     assert after.drop.high < 0, "a perplexity that rises is a drop below 0"
+
+
+def test_a_valence_probe_finds_nothing_in_noise(tmp_path: Path) -> None:
+    """One that were measured on the words it was fitted to would find much."""
+    subject = make_subject(tmp_path)
+    noise = torch.randn(subject.table.matrix.shape, generator=torch.Generator().manual_seed(1))
+    drawn = replace(subject.table, matrix=noise)
+    (score,) = run_check(CHECKS["valence"], Subject(drawn), variants_of(drawn)).scores
+    # 120 words: guessing spreads by 4.6 points
+    assert 35 < score.value.value < 65
+
+
+def test_a_linear_probe_is_measured_on_rows_it_has_not_seen(tmp_path: Path) -> None:
+    """With all labels of the dev rows turned round, what was learnt from the others is wrong."""
+    subject = make_subject(tmp_path)
+    dev = Path(subject.options.data or "") / "sst2" / "dev.tsv"
+    head, *lines = dev.read_text(encoding="utf-8").splitlines()
+    turned = [f"{line[:-1]}{1 - int(line[-1])}" for line in lines]
+    dev.write_text("\n".join([head, *turned]) + "\n", encoding="utf-8")
+    (score,) = run_check(CHECKS["probe"], subject, variants_of(subject.table)).scores
+    assert score.value.value < 50
+
+
+def test_a_probe_needs_two_classes(tmp_path: Path) -> None:
+    subject = make_subject(tmp_path)
+    train = Path(subject.options.data or "") / "sst2" / "train.tsv"
+    head, *lines = train.read_text(encoding="utf-8").splitlines()
+    alike = [line for line in lines if line.endswith("1")]
+    train.write_text("\n".join([head, *alike]) + "\n", encoding="utf-8")
+    with pytest.raises(SourceError, match="training rows of SST-2 are all of one class"):
+        run_check(CHECKS["probe"], subject, variants_of(subject.table))
+
+
+def test_word_sets_do_without_analogies(tmp_path: Path) -> None:
+    subject = make_subject(tmp_path)
+    words = Path(subject.options.data or "") / "words"
+    (words / "google-analogies.tsv").unlink()
+    result = run_check(CHECKS["words"], subject, variants_of(subject.table))
+    assert result.n >= 10
+    assert not any("analogies" in name for name in result.details)
+
+
+def test_a_score_of_words_is_a_number(tmp_path: Path) -> None:
+    subject = make_subject(tmp_path)
+    pairs = Path(subject.options.data or "") / "words" / "simlex999.tsv"
+    head, first, *lines = pairs.read_text(encoding="utf-8").splitlines()
+    wrong = first.rpartition("\t")[0] + "\tnan"
+    pairs.write_text("\n".join([head, wrong, *lines]) + "\n", encoding="utf-8")
+    with pytest.raises(SourceError, match="a score is a finite number"):
+        run_check(CHECKS["words"], subject, variants_of(subject.table))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seeds_are_what_generators_take(seed: int) -> None:
+    with pytest.raises(ParameterError, match=f"a seed is at least 0 and below .*, got {seed}"):
+        CheckOptions(seed=seed)
 
 
 def _own_words(subject: Subject, lines: int) -> list[str]:
@@ -164,13 +221,12 @@ def test_a_model_without_a_head_says_nothing(tmp_path: Path) -> None:
     assert "is loaded as BertModel, which has no head" in (reason or "")
 
 
-@pytest.mark.parametrize("name", ["stsb", "probe"])
-def test_missing_data_are_named(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "missing"), [("stsb", "stsb/dev"), ("probe", "sst2/train")])
+def test_missing_data_are_named(name: str, missing: str, tmp_path: Path) -> None:
     folder = make_model(tmp_path / "model")
     options = CheckOptions(data=str(tmp_path))
     reason = CHECKS[name].unavailable(Subject(load_table(folder), options))
-    task = "sst2" if name == "probe" else "stsb"
-    assert f"{tmp_path}/{task}/train.tsv; name a folder that" in (reason or "")
+    assert f"{tmp_path}/{missing}.tsv; name a folder that" in (reason or "")
 
 
 def test_an_unknown_probe_task_is_named(tmp_path: Path) -> None:

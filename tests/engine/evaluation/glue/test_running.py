@@ -353,6 +353,32 @@ def test_a_layer_with_shuffled_rows_loses_points(
     assert drop > 20
 
 
+def test_the_same_rows_are_drawn_whatever_a_network_answers(
+    measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path
+) -> None:
+    """Else drops would not be paired; and the draws are of the dev rows."""
+    bench = bench_of(measured[0], bert, glue_data)
+    network = load_tuned(measured[0] / "networks" / "cola_seed0")
+    labels = bench.dev.split.labels
+    guess = bench.trainee.predict(network, bench.dev, name="").argmax(axis=1)
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(len(labels), size=len(labels)) for _ in range(3)]
+    wanted = [task_scores(bench.task, labels[drawn], guess[drawn])[0] for drawn in rows]
+    cell = by_key(measured[1])[CellKey(task="cola", seed=0, stage="tuned")]
+    assert cell.draws[:3] == pytest.approx(wanted, abs=1e-3)  # kept to three decimals
+
+
+def test_the_training_score_is_of_training_rows(
+    measured: tuple[Path, list[GlueCell]], bert: Path, glue_data: Path
+) -> None:
+    bench = bench_of(measured[0], bert, glue_data)
+    network = load_tuned(measured[0] / "networks" / "cola_seed0")
+    part = bench.train.sample(bench.settings.measured_rows)
+    guess = bench.trainee.predict(network, part, name="").argmax(axis=1)
+    cell = by_key(measured[1])[CellKey(task="cola", seed=0, stage="tuned")]
+    assert cell.train_score == pytest.approx(task_scores(bench.task, part.split.labels, guess)[0])
+
+
 def test_counts_are_of_the_training_text(bert: Path, glue_data: Path, tmp_path: Path) -> None:
     bench = bench_of(tmp_path, bert, glue_data)
     counts = bench.train.counts(48)
@@ -405,7 +431,8 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], reason: str)
         ({"tasks": ("ax",)}, "GLUE has the tasks cola, .*got 'ax'"),
         ({"plans": ()}, "plans must name each"),
         ({"rates": (1.0,)}, "a rate lies between 0 and 1, got 1"),
-        ({"seeds": (-1,)}, "a seed is at least 0, got -1"),
+        ({"seeds": (-1,)}, r"a seed is at least 0 and below 2\^32, got -1"),
+        ({"seeds": (2**33,)}, r"a seed is at least 0 and below 2\^32, got 8589934592"),
     ],
 )
 def test_grids_out_of_range_are_refused(changes: dict[str, Any], reason: str) -> None:

@@ -65,4 +65,5 @@ def test_a_run_teaches_only_in_its_further_epochs(
     )
     for one, other in zip(plain, taught, strict=True):
         assert one.key == other.key
-        assert (one.draws == other.draws) == (one.key.stage in ("tuned", "compressed"))
+        # The whole network is trained further without a teacher, so that drops compare with it.
+        assert (one.draws == other.draws) == (one.key.stage != "retrained")
