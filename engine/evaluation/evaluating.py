@@ -301,10 +301,12 @@ def _settings(
     """The plan, if there is one, and what checks are told, out of what was given for both."""
     own = {name: given.pop(name) for name in _OWN if given.get(name) is not None}
     plan = {name: value for name, value in given.items() if name not in {"seed", *_OWN}}
-    if (config is not None or options is not None) and (plan or own or "seed" in given):
+    twice = {*(plan if config is not None else ()), *(own if options is not None else ())}
+    if "seed" in given and (config is not None or options is not None):
+        twice.add("seed")  # which is part of both
+    if twice:
         raise ParameterError(
-            "settings were given twice, as objects and as "
-            f"{', '.join(sorted({*given, *own}))}; give one"
+            f"settings were given twice, as objects and as {', '.join(sorted(twice))}; give one"
         )
     if "seed" in given:
         own["seed"] = given["seed"]

@@ -58,6 +58,17 @@ def test_a_plan_is_compared_with_the_svd_of_its_size(model: Path) -> None:
     assert svd.behind.low <= svd.behind.value <= svd.behind.high
 
 
+def test_an_object_for_one_half_leaves_the_other_to_names(model: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(make_texts(30)) + "\n", encoding="utf-8")
+    config = CompressionConfig(k=2, j=4, n_init=1)
+    named = engine.evaluate(model, "fidelity", config=config, text=text, data=None)
+    assert named.results[0].settings["text"] == str(text)
+    planned = engine.evaluate(model, "valence", options=CheckOptions(seed=3), **PLAN)
+    assert planned.results[0].settings["seed"] == 3
+    assert len(planned.results[0].scores) == 3
+
+
 def test_a_check_that_fails_does_not_cost_the_others(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +180,7 @@ def test_plain_tables_have_their_rows_checked(tmp_path: Path, model: Path) -> No
         ([], {}, "got none"),
         ("valence", {"config": CompressionConfig(rate=0.5), "k": 2}, "settings were given twice"),
         ("valence", {"options": CheckOptions(), "text": "x"}, "settings were given twice"),
+        ("valence", {"config": CompressionConfig(rate=0.5), "seed": 2}, "objects and as seed"),
         ("valence", {"kk": 2}, "a plan takes affine, .*, data, .*, got kk as well; leave that out"),
         ("valence", {"k": 2, "j": 99}, "j must be between 1 and 16"),
         ("fidelity", {"text": "none.txt"}, r"found none at none\.txt"),
