@@ -29,7 +29,7 @@ _LOSSES = {
 }
 
 
-@st.cache_data(max_entries=1)
+@st.cache_resource(max_entries=1)
 def _traces() -> tuple[tuple[HalfStep, ...], ...]:
     points = lessons.lines_in_plane()
     return tuple(lessons.trace_random_start(points, _PLAN, seed) for seed in range(_STARTS))

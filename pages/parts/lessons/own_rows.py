@@ -18,7 +18,7 @@ _STEP = "lesson-own-step"
 _STARTS: dict[str, Start] = {"By direction": "directions", "At random": "random"}
 
 
-@st.cache_data(max_entries=12, show_spinner="Taking the steps…")
+@st.cache_resource(max_entries=12, show_spinner="Taking the steps…")
 def _trace(
     fingerprint: str, k: int, rate: float, start: Start, _table: EmbeddingTable
 ) -> SampleTrace:
