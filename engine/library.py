@@ -104,17 +104,17 @@ def save_accuracy(folder: Path, fingerprint: str, accuracy: SizeCurves) -> None:
     (folder / ACCURACY_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def find_umap_layout(fingerprint: str) -> Tensor | None:
-    """The UMAP layout of these rows, shape (n, 2), float32, if one was shipped or kept.
+def find_umap_layout(fingerprint: str, dimensions: int = 2) -> Tensor | None:
+    """The UMAP layout of these rows, shape (n, dimensions), float32, if one was shipped or kept.
 
     Raises:
         FormatError: If the shipped files are damaged.
     """
-    starter = find_starter(fingerprint)
+    starter = find_starter(fingerprint) if dimensions == 2 else None
     if starter is not None:
         return starter.layout
     try:
-        return load_file(_layout_path(fingerprint))["layout"]
+        return load_file(_layout_path(fingerprint, dimensions))["layout"]
     except (OSError, SafetensorError, KeyError):
         return None  # absent or damaged: it is only a cache, and is made again
 
@@ -128,7 +128,7 @@ def keep_umap_layout(fingerprint: str, layout: Tensor) -> Path:
     Raises:
         EngineError: If the disk refuses.
     """
-    path = _layout_path(fingerprint)
+    path = _layout_path(fingerprint, layout.shape[1])
     tensors = {"layout": layout.float().contiguous()}
     try:
         write_file(path, lambda temporary: save_file(tensors, temporary))
@@ -160,5 +160,7 @@ def _read_accuracy(path: Path, fingerprint: object) -> SizeCurves | None:
     return SizeCurves.from_dict(values) if values.pop("source") == fingerprint else None
 
 
-def _layout_path(fingerprint: str) -> Path:
-    return user_data_folder() / "layouts" / f"{fingerprint.replace(':', '-')}.safetensors"
+def _layout_path(fingerprint: str, dimensions: int) -> Path:
+    suffix = "" if dimensions == 2 else f"-{dimensions}d"
+    name = f"{fingerprint.replace(':', '-')}{suffix}.safetensors"
+    return user_data_folder() / "layouts" / name

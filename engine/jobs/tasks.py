@@ -14,7 +14,7 @@ from engine.errors import check_names
 from engine.export.keeping import keep_model
 from engine.grid import LISTS
 from engine.jobs.protocol import JsonObject, Task
-from engine.layout import umap_layout
+from engine.layout import UmapSettings, umap_layout
 from engine.library import keep_umap_layout
 from engine.progress import Progress, ProgressCallback
 from engine.recording import record_compression, record_evaluation, record_sweep
@@ -46,9 +46,13 @@ def sweep(params: JsonObject, progress: ProgressCallback) -> JsonObject:
 
 
 def layout(params: JsonObject, progress: ProgressCallback) -> JsonObject:
-    """Lay ``params["source"]`` out by UMAP and keep it for the next time."""
+    """Lay ``params["source"]`` out by UMAP and keep it for the next time.
+
+    On a plane, or in as many ``params["dimensions"]``.
+    """
+    settings = UmapSettings(dimensions=params.get("dimensions", 2))
     table = _load(params, progress)
-    keep_umap_layout(table.fingerprint, umap_layout(table.matrix, progress=progress))
+    keep_umap_layout(table.fingerprint, umap_layout(table.matrix, settings, progress=progress))
     return {"fingerprint": table.fingerprint}
 
 

@@ -250,16 +250,18 @@ def drawn_rows(table: EmbeddingTable) -> NDArray[np.int64]:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Projecting the rows …")
-def _pca(fingerprint: str, _table: EmbeddingTable) -> NDArray[np.float32]:
-    return pca_layout(_table.matrix).numpy()
+def _pca(fingerprint: str, _table: EmbeddingTable, dimensions: int) -> NDArray[np.float32]:
+    return pca_layout(_table.matrix, dimensions).numpy()
 
 
-def layout(table: EmbeddingTable, kind: str) -> NDArray[np.float32] | None:
-    """Coordinates on the page, shape (n, 2); None where UMAP has not been computed yet."""
+def layout(table: EmbeddingTable, kind: str, dimensions: int = 2) -> NDArray[np.float32] | None:
+    """Coordinates of the rows, shape (n, dimensions); None where UMAP was not computed yet."""
     if kind == "PCA":
-        return _pca(table.fingerprint, table)
-    shipped = starter(table)
-    found = find_umap_layout(table.fingerprint) if shipped is None else shipped.layout
+        return _pca(table.fingerprint, table, dimensions)
+    shipped = starter(table) if dimensions == 2 else None
+    if shipped is not None:
+        return shipped.layout.numpy()
+    found = find_umap_layout(table.fingerprint, dimensions)
     return None if found is None else found.numpy()
 
 
