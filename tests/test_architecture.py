@@ -41,6 +41,7 @@ FLOORS = (
         "measures",
         "methods",
         "network",
+        "portraits",
         "requests",
         "resuming",
         "trials",
