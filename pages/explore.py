@@ -14,6 +14,8 @@ from pages.parts.atlas.map import (
     show_map,
 )
 from pages.parts.atlas.selection import choose_tokens, focused_row
+from pages.parts.atlas.subspaces import show_subspaces
+from pages.parts.atlas.token_card import show_token
 from pages.parts.atlas.tokens import show_tokens
 from pages.parts.model_download import has_model
 from pages.parts.plan import choose_plan
@@ -105,9 +107,13 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         picked = show_map(table, view, drawn, rows, (selection, focus), bar)
         say_what_is_drawn(table, rows, dimensions, selection)
     with right:
+        if len(picked) == 1:
+            focus = int(picked[0])
+        if focus is not None:
+            show_token(table, view, focus)
         show_tokens(table, view, selection, picked)
     if view is not None:
-        details.show_subspaces(view, table.tokens)
+        show_subspaces(table, view)
         network.show_network(view, table, focus)
         details.show_use(view.figures)
         details.show_fit(view)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.components.v2 import component
 
 from pages.parts.atlas.colourings import Colouring
 
@@ -22,7 +23,7 @@ _CSS = """
 .colour-choice [role=radio] {
   font: inherit; color: var(--st-text-color); background: var(--st-background-color);
   border: 1px solid var(--st-border-color); padding: 0 0.75rem; margin-right: -1px;
-  min-height: 2.5rem; cursor: pointer; white-space: nowrap;
+  min-height: 2rem; font-size: 0.875rem; cursor: pointer; white-space: nowrap;
 }
 .colour-choice [role=radio]:first-child {
   border-radius: var(--st-base-radius) 0 0 var(--st-base-radius);
@@ -85,9 +86,7 @@ export default function ({ data, parentElement, setStateValue }) {
   if (focused) buttons[data.active].focus();
 }
 """
-_mount = st.components.v2.component(
-    "subspace_atlas_colour", html=_HTML, css=_CSS, js=_JS, isolate_styles=False
-)
+_mount = component("subspace_atlas_colour", html=_HTML, css=_CSS, js=_JS, isolate_styles=False)
 
 
 def choose_colouring(names: Sequence[str], lacking: dict[str, str], default: str) -> str:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from pages.parts.palette import CONTEXT, SEQUENTIAL, subspace_colour
 from pages.parts.wording import escape
 
-Restyle = dict[str, list[Any]]
+Changes = tuple[dict[str, list[Any]], dict[str, Any]]
+"""Of the traces and of the layout, as plotly's ``update`` takes them."""
 _CODES = 255  # of values; code 0 is a point without one
 
 
@@ -64,21 +65,32 @@ def add_colourings(
         theme: ``"light"`` or ``"dark"``.
     """
     traces = list(range(len(members)))
-    restyles = [restyle(colouring, members, theme) for colouring in colourings]
+    changes = [recolour(colouring, members, theme) for colouring in colourings]
+    of_traces, of_layout = changes[active]
     for trace in traces:
-        for path, values in restyles[active].items():
+        for path, values in of_traces.items():
             figure.data[trace][path] = values[trace % len(values)]
     buttons = [
         {
             "label": escape(colouring.name),
-            "method": "skip" if colouring.lacks else "restyle",
-            "args": [{path: _packed(values) for path, values in found.items()}, traces],
+            "method": "skip" if colouring.lacks else "update",
+            "args": [
+                {path: _packed(values) for path, values in found.items()},
+                rest,
+                traces,
+            ],
         }
-        for colouring, found in zip(colourings, restyles, strict=True)
+        for colouring, (found, rest) in zip(colourings, changes, strict=True)
     ]
     # Hidden by `colour_choice`, whose own buttons a keyboard reaches as well; small and inside the
     # map, or plotly would make room for them.
     figure.update_layout(
+        coloraxis={
+            "colorscale": _scale(theme),
+            "cmin": 0,
+            "cmax": _CODES,
+            "colorbar": {"title": {"side": "right"}, "thickness": 10, "outlinewidth": 0},
+        },
         updatemenus=[
             {
                 "type": "buttons",
@@ -90,12 +102,14 @@ def add_colourings(
                 "xanchor": "left",
                 "yanchor": "bottom",
             }
-        ]
+        ],
     )
+    for path, value in of_layout.items():
+        figure.layout[path] = value
 
 
-def restyle(colouring: Colouring, members: Sequence[NDArray[np.int64]], theme: str) -> Restyle:
-    """What changes in the traces of the subspaces, as plotly's ``restyle`` takes it.
+def recolour(colouring: Colouring, members: Sequence[NDArray[np.int64]], theme: str) -> Changes:
+    """What changes in the traces of the subspaces, and in the layout.
 
     Args:
         colouring: The way to colour.
@@ -104,25 +118,21 @@ def restyle(colouring: Colouring, members: Sequence[NDArray[np.int64]], theme: s
     """
     if colouring.values is None:
         colours = [subspace_colour(label, theme) for label in range(len(members))]
-        return {
-            "marker.color": colours if colouring.name else [CONTEXT[theme]],
-            "marker.showscale": [False],
-            "showlegend": [len(members) > 1],
+        return {"marker.color": colours, "showlegend": [len(members) > 1]}, {
+            "coloraxis.showscale": False
         }
     codes, ends = encode(colouring.values)
     middle = (ends[0] + ends[1]) / 2
     return {
         "marker.color": [codes[positions] for positions in members],
-        "marker.colorscale": [_scale(theme)],
-        "marker.cmin": [0],
-        "marker.cmax": [_CODES],
-        "marker.showscale": [True] + [False] * (len(members) - 1),
-        "marker.colorbar.title.text": [escape(colouring.title)],
-        "marker.colorbar.tickvals": [[1, (1 + _CODES) / 2, _CODES]],
-        "marker.colorbar.ticktext": [
-            [colouring.write(value) for value in (ends[0], middle, ends[1])]
-        ],
         "showlegend": [False],
+    }, {
+        "coloraxis.showscale": True,
+        "coloraxis.colorbar.title.text": escape(colouring.title),
+        "coloraxis.colorbar.tickvals": [1, (1 + _CODES) / 2, _CODES],
+        "coloraxis.colorbar.ticktext": [
+            colouring.write(value) for value in (ends[0], middle, ends[1])
+        ],
     }
 
 

@@ -104,7 +104,7 @@ def _trace(points: Points, positions: NDArray[np.int64], label: int) -> Any:  # 
     marker: dict[str, Any] = {
         "opacity": 0.75,
         "line": {"width": 0},
-        "colorbar": {"title": {"side": "right"}, "thickness": 10, "outlinewidth": 0},
+        "coloraxis": "coloraxis",
     }
     common: dict[str, Any] = {
         "mode": "markers",
@@ -123,7 +123,7 @@ def _trace(points: Points, positions: NDArray[np.int64], label: int) -> Any:  # 
         x=points.layout[positions, 0],
         y=points.layout[positions, 1],
         marker={**marker, "size": size, "symbol": subspace_symbol(label)},
-        unselected={"marker": {"opacity": 0.22, "color": CONTEXT[points.theme]}},
+        unselected={"marker": {"opacity": 0.12, "color": CONTEXT[points.theme]}},
         **common,
     )
 
@@ -202,7 +202,13 @@ def _finish(figure: go.Figure, points: Points, *, space: bool) -> go.Figure:
     )
     if space:
         figure.update_layout(
-            scene={"xaxis": hidden, "yaxis": hidden, "zaxis": hidden, "aspectmode": "data"}
+            scene={
+                "xaxis": hidden,
+                "yaxis": hidden,
+                "zaxis": hidden,
+                "aspectmode": "data",
+                "camera": {"eye": {"x": 0.9, "y": 0.9, "z": 0.7}},
+            }
         )
     else:
         figure.update_layout(

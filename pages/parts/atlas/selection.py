@@ -114,7 +114,12 @@ def _choose_query() -> tuple[str, Manner]:
 
 def _choose_among(view: View) -> tuple[list[int], tuple[int, int]]:
     """Subspaces, from 1, and a range of errors in per cent."""
-    on = bool(st.session_state.get(SUBSPACES)) + (st.session_state.get(ERRORS, _ALL) != _ALL)
+    linked = st.query_params  # which fills the controls only when they are drawn, below
+    on = bool(st.session_state.get(SUBSPACES, SUBSPACES in linked)) + (
+        st.session_state.get(ERRORS, _ALL) != _ALL
+        if ERRORS in st.session_state
+        else ERRORS in linked
+    )
     label = "Filter" if not on else f"Filter · {on} on"
     with st.popover(label, icon=":material/filter_alt:", key="filters"):
         k = view.factorization.k

@@ -40,8 +40,10 @@ def show_tokens(
             )
         return
     st.markdown(f"**{len(rows):,} {'token' if len(rows) == 1 else 'tokens'}** {words}")
+    if not len(rows):
+        return
     frame = _frame(table, view, rows)
-    key = f"tokens-{hash((words, len(rows), int(rows[0]) if len(rows) else -1))}"
+    key = f"tokens-{hash((words, len(rows), int(rows[0])))}"
     st.dataframe(
         frame[:_SHOWN],
         hide_index=True,
