@@ -114,7 +114,8 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         show_tokens(table, view, selection, picked)
     if view is not None:
         show_subspaces(table, view)
-        network.show_network(view, table, focus)
+        named = focus if focus is not None or not len(selection.matches) else selection.matches[0]
+        network.show_network(view, table, None if named is None else int(named))
         details.show_use(view.figures)
         details.show_fit(view)
 

@@ -13,6 +13,7 @@ from pages.parts.atlas.colourings import Colouring
 MAP_KEY = "atlas-map"
 """Of the container that holds the map."""
 _KEY = "colour"
+_KEPT = "colour-kept"
 _HTML = '<div class="colour-choice"><label id="colour-label">Colour</label><div role="radiogroup" \
 aria-labelledby="colour-label"></div></div>'
 _CSS = """
@@ -102,9 +103,11 @@ def choose_colouring(names: Sequence[str], lacking: dict[str, str], default: str
     """
     able = [name for name in names if name not in lacking]
     state: Any = st.session_state.get(_KEY, {})
-    chosen = state.get("name") or st.query_params.get(_KEY)
+    # Kept beside the control's own state, which is gone once another page was looked at.
+    chosen = state.get("name") or st.session_state.get(_KEPT) or st.query_params.get(_KEY)
     if chosen not in able:
         chosen = default
+    st.session_state[_KEPT] = chosen
     if chosen == default:
         st.query_params.pop(_KEY, None)
     else:

@@ -14,6 +14,8 @@ from pages.parts.state import View
 from pages.parts.wording import literal
 
 FIND, MANNER, SUBSPACES, ERRORS = "find", "find-by", "subspaces", "errors"
+# Controls that keep their value while another page is looked at; "map" and "in" are the map's.
+LASTING = (FIND, MANNER, SUBSPACES, ERRORS, "map", "in")
 MAP_ROUND = "map-round"
 """In the session: raised to forget what is selected on the map."""
 _MANNERS: dict[str, Manner] = {"Part of it": "part", "Pattern": "regex", "List": "list"}
