@@ -40,6 +40,7 @@ FLOORS = (
         "lessons",
         "measures",
         "methods",
+        "naming",
         "network",
         "portraits",
         "requests",
