@@ -46,6 +46,7 @@ FLOORS = (
         "requests",
         "resuming",
         "trials",
+        "trust",
     },
     {"cells", "compression", "curves", "figures", "frontier", "grid", "sweep"},
     {"library", "recording", "records", "runs"},
