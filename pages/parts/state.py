@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from engine.frontier import SizeCurves
 from engine.grid import SweepResult
 from engine.library import Starter, find_starter, find_umap_layout
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
+from engine.naming import suggest_names
 from engine.paths import user_data_folder
 from engine.recording import SWEEP_FILE, read_compression_figures
 from engine.runs import Run
@@ -228,12 +228,17 @@ def compressions_of(table: EmbeddingTable, runs: tuple[Run, ...]) -> tuple[Run, 
     )
 
 
-def subspace_names(view: View, tokens: Sequence[str]) -> list[str]:
-    """What a legend calls each subspace: its number and its most typical tokens."""
-    return [
-        f"{item.label + 1} · {' '.join(tokens[i] for i in item.typical_rows[:3])}"
-        for item in view.summaries
-    ]
+def subspace_names(view: View, table: EmbeddingTable) -> list[str]:
+    """What a legend calls each subspace: its number and what its tokens are."""
+    names = _names(view.key, table.fingerprint, view, table)
+    return [f"{label + 1} · {name}" for label, name in enumerate(names)]
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _names(key: str, fingerprint: str, _view: View, _table: EmbeddingTable) -> tuple[str, ...]:
+    plan = _view.factorization
+    typical = [item.typical_rows for item in _view.summaries]
+    return suggest_names(_table.tokens, plan.labels, plan.k, typical)
 
 
 def row_norms(table: EmbeddingTable) -> NDArray[np.float64]:

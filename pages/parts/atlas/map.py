@@ -106,7 +106,7 @@ def show_map(
         labels=np.zeros(len(rows), np.int64)
         if view is None
         else view.factorization.labels.numpy()[rows],
-        names=["Tokens"] if view is None else state.subspace_names(view, table.tokens),
+        names=["Tokens"] if view is None else state.subspace_names(view, table),
         theme=st.context.theme.type or "light",
         uirevision=f"{table.fingerprint}-{kind}-{dimensions}",
     )

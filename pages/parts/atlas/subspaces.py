@@ -60,7 +60,7 @@ def show_subspaces(table: EmbeddingTable, view: View) -> None:
 
 
 def _frame(table: EmbeddingTable, view: View) -> pd.DataFrame:
-    names = state.subspace_names(view, table.tokens)
+    names = state.subspace_names(view, table)
     return pd.DataFrame(
         {
             "Subspace": [f"■ {item.label + 1}" for item in view.summaries],
@@ -92,7 +92,7 @@ def _show_card(table: EmbeddingTable, view: View, label: int) -> None:
     portrait = _portrait(view.key, table.fingerprint, label, table, view)
     theme = st.context.theme.type or "light"
     with st.container(border=True, key="subspace-card"):
-        st.markdown(f"#### Subspace {literal(state.subspace_names(view, table.tokens)[label])}")
+        st.markdown(f"#### Subspace {literal(state.subspace_names(view, table)[label])}")
         if not portrait.rows:
             st.caption("No token lives in it.")
             return
