@@ -49,7 +49,7 @@ FLOORS = (
         "trust",
     },
     {"cells", "compression", "curves", "figures", "frontier", "grid", "sweep"},
-    {"library", "recording", "records", "runs"},
+    {"library", "recording", "records", "row_measures", "runs"},
     {"evaluation", "export"},
     {"jobs"},
     {"cli"},

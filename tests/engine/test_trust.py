@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.manifold import trustworthiness
 from torch import Tensor
+from torch.nn.functional import normalize
 
 import engine
 from engine import trust
@@ -38,7 +39,7 @@ def test_of_all_rows_it_is_the_figure_of_scikit_learn(
     matrix = gaussian(n, 5, seed).double()
     layout = matrix[:, :2] + noise * gaussian(n, 2, seed + 1)
     found = map_trust(matrix, layout, neighbours=neighbours)
-    rows, places = matrix.numpy(), layout.numpy()
+    rows, places = normalize(matrix, dim=1).numpy(), layout.numpy()
     # Sums of whole numbers: equal but for the last division.
     for value, (one, other) in (
         (found.trustworthiness, (rows, places)),
@@ -51,7 +52,7 @@ def test_of_all_rows_it_is_the_figure_of_scikit_learn(
 
 def test_a_map_of_everything_is_right_and_a_random_one_is_not() -> None:
     matrix = gaussian(200, 3)
-    same = map_trust(matrix, matrix * 7 + 2, neighbours=5)
+    same = map_trust(matrix, normalize(matrix, dim=1) * 7 + 2, neighbours=5)
     assert (same.trustworthiness, same.continuity) == (1.0, 1.0)
     random = map_trust(matrix, gaussian(200, 2, seed=9), neighbours=5)
     # Ranks are even among 200: mean (n − K) / 2 too far of (2n − 3K − 1) / 2 at most
@@ -120,7 +121,7 @@ def test_false_neighbours_are_those_of_brute_force(seed: int, count: int) -> Non
 
 
 def test_a_row_is_never_its_own_neighbour_even_where_many_lie_in_one_place() -> None:
-    matrix = torch.nn.functional.normalize(gaussian(30, 2), dim=1)
+    matrix = normalize(gaussian(30, 2), dim=1)
     table = neighbour_table(matrix, count=29)
     assert false_neighbours(table, torch.zeros(30, 2)).tolist() == [0.0] * 30
     table = neighbour_table(matrix, count=3)
@@ -174,7 +175,8 @@ def test_samples_are_those_of_the_seed() -> None:
     """What a sampled figure means: the rows that `sample_rows` draws, asked one by one."""
     matrix, layout = gaussian(80, 4), gaussian(80, 2)
     rows = sample_rows(80, 10, 5)
-    true = torch.cdist(matrix.double(), matrix.double())
+    unit = normalize(matrix.double(), dim=1)
+    true = -unit @ unit.T
     drawn = torch.cdist(layout.double(), layout.double())
     too_far = 0
     for row in rows.tolist():
