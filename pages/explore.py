@@ -11,7 +11,18 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from engine import EmbeddingTable, EngineError
-from pages.parts import charts, details, entry, headline, history, inputs, jobs, network, state
+from pages.parts import (
+    charts,
+    details,
+    entry,
+    headline,
+    history,
+    inputs,
+    jobs,
+    network,
+    share,
+    state,
+)
 from pages.parts.model_download import has_model
 from pages.parts.plan import choose_plan
 from pages.parts.state import Source, View
@@ -128,6 +139,7 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         network.show_network(view, table, int(found[0]) if len(found) else None)
         details.show_use(view.figures)
         details.show_fit(view)
+    share.show_share(table, view, str(kind))
 
 
 def _layout(source: Source, table: EmbeddingTable, kind: str) -> NDArray[np.float32]:
@@ -190,7 +202,12 @@ def _map(
         key=f"map-{view.key if view else 'plain'}-{colouring}",
         on_select="rerun",
         selection_mode=("points", "box", "lasso"),
-        config={"displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": ["autoScale"]},
+        config={
+            "displaylogo": False,
+            "scrollZoom": True,
+            "modeBarButtonsToRemove": ["autoScale"],
+            **share.picture_options(table),
+        },
         alt="Map of the tokens. The same tokens, searchable, are in the tables beside and below.",
     )
     positions = charts.trace_positions(labels, len(rows), view.factorization.k if view else 1)
