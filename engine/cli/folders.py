@@ -86,9 +86,9 @@ def report(run: str, output: Path, as_json: bool) -> None:
 
     RUN is a folder that compress wrote, or the id of a run that the app lists.
     """
-    from engine.report.runs import report_run, write_report
+    from engine.report.runs import write_report
 
-    write_report(output, report_run(run))
+    write_report(run, output)
     if as_json:
         print_json({"report": str(output)})
     else:

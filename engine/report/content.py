@@ -12,7 +12,7 @@ import numpy as np
 from engine.curves import Curves, choose_by_rate
 from engine.errors import EngineError
 from engine.figures import is_plain_svd, name_dimensions
-from engine.frequencies.languages import name_counted
+from engine.frequencies.language_names import name_counted
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.measures import row_norms
 from engine.report.drawing import colour_of
@@ -96,7 +96,7 @@ def _made_of(plan: ReportedPlan) -> str:
         usual = is_plain_svd(1, affine=plan.factorization.affine, loss=loss)
         what = f"one {affine} subspace{' (the SVD)' if usual else ''}"
     coding = plan.factorization.coding
-    coded = "" if coding is None else f", its coordinates in {coding.bits} bits"
+    coded = "" if coding is None else f", with coordinates in {coding.bits} bits"
     return (
         f"An embedding layer of {n:,} tokens, each a row of {d:,} numbers, stored smaller as "
         f"{what} of dimension {name_dimensions(figures['dimensions'])}{coded}."

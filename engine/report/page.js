@@ -28,7 +28,8 @@
     for (const [id, figure] of Object.entries(figures)) {
       const config = {
         displaylogo: false, responsive: true,  // no zoom by the wheel: it turns pages here
-        modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+        // All by name: of itself plotly would add one that uploads the chart.
+        modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
         toImageButtonOptions: { format: "png", scale: 2, filename: `${title}-${id}` },
       };
       Plotly.react(id, figure.data.map(trace => painted(trace, colours)), painted(figure.layout, colours), config);

@@ -20,6 +20,30 @@ from engine.runs import RunStore
 from engine.table import EmbeddingTable
 
 
+def write_report(run: str | Path, path: Path) -> None:
+    """Write the report of a run, whole or not at all; a file of that name is replaced.
+
+    Args:
+        run: As `report_run` takes it.
+        path: The HTML file.
+
+    Raises:
+        ParameterError: If the name is not that of an HTML file, or `report_run` refuses the run.
+        FormatError: If the run is damaged.
+        EngineError: If the disk refuses.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ParameterError(f"a report is an .html file, got {path}; name one with -o")
+    report = report_run(run)
+    try:
+        write_file(path, lambda temporary: temporary.write_bytes(report))
+    except OSError as error:
+        raise EngineError(
+            f"could not write the report to {path}: {error}; free some space or choose a folder "
+            "you may write to"
+        ) from error
+
+
 def report_run(run: str | Path) -> bytes:
     """The report of a run.
 
@@ -60,24 +84,6 @@ def report_run(run: str | Path) -> bytes:
     )
     sweep, origin = _find_sweep(table)
     return build_report(plan, _find_map(table), sweep=sweep, origin=origin)
-
-
-def write_report(path: Path, report: bytes) -> None:
-    """Write a report, whole or not at all; one that is there is replaced.
-
-    Raises:
-        ParameterError: If the name is not that of an HTML file.
-        EngineError: If the disk refuses.
-    """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ParameterError(f"a report is an .html file, got {path}; name one with -o")
-    try:
-        write_file(path, lambda temporary: temporary.write_bytes(report))
-    except OSError as error:
-        raise EngineError(
-            f"could not write the report to {path}: {error}; free some space or choose a folder "
-            "you may write to"
-        ) from error
 
 
 def _find_map(table: EmbeddingTable) -> ReportedMap:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine.frequencies.languages import name_counted
+from engine.frequencies.language_names import name_counted
 from engine.wording import BAND_TITLES
 from pages.parts.palette import subspace_colour
 from pages.parts.state import View

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine.figures import is_plain_svd
-from engine.frequencies.languages import name_counted
+from engine.frequencies.language_names import name_counted
 from engine.report.headline import headline_figures
 from pages.parts.state import View
 from pages.parts.wording import literal

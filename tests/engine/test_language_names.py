@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.frequencies.languages import name_counted, name_language
+from engine.frequencies.language_names import name_counted, name_language
 from engine.frequencies.running_text import languages
 
 
