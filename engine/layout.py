@@ -15,6 +15,7 @@ from engine.rows import RowMatrix, compute_dtype, each_block
 
 _PCA_WIDTH = 50  # UMAP's neighbour search gains nothing from more columns and pays for each
 _CHUNK_ROWS = 8192
+_LARGEST_MAP = 100_000  # points a browser still pans; above, a stated sample is drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,17 @@ class UmapSettings:
             raise ParameterError(f"a map has 2 or 3 dimensions, got {self.dimensions}")
         if not 0 <= self.seed < 2**32:
             raise ParameterError(f"UMAP needs a seed of 0 to {2**32 - 1:,}, got {self.seed:,}")
+
+
+def drawn_rows(n: int) -> Tensor:
+    """Rows that a map of n draws: all of them, or an even sample of 100,000.
+
+    Returns:
+        Row numbers, shape (m,), int64, rising.
+    """
+    if n <= _LARGEST_MAP:
+        return torch.arange(n)
+    return torch.linspace(0, n - 1, _LARGEST_MAP, dtype=torch.float64).long()
 
 
 def pca_layout(matrix: RowMatrix, dimensions: int = 2) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from engine import EmbeddingTable, EngineError
-from pages.parts import details, entry, headline, history, inputs, jobs, network, state
+from pages.parts import details, entry, headline, history, inputs, jobs, network, share, state
 from pages.parts.atlas.map import (
     choose_layout,
     drawn_rows,
@@ -118,6 +118,7 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         network.show_network(view, table, None if named is None else int(named))
         details.show_use(view.figures)
         details.show_fit(view)
+    share.show_share(table, view, str(kind))
 
 
 entry.enter_by_app()

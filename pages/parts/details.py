@@ -7,16 +7,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.parts.languages import name_counted
+from engine.frequencies.language_names import name_counted
+from engine.wording import BAND_TITLES
 from pages.parts.state import View
 from pages.parts.wording import literal
-
-_BANDS = {
-    "never": "never",
-    "rare": "up to 1 in a million",
-    "medium": "up to 100 in a million",
-    "frequent": "more often",
-}
 
 
 def show_use(figures: dict[str, Any]) -> None:
@@ -32,7 +26,7 @@ def show_use(figures: dict[str, Any]) -> None:
     }
     frame = pd.DataFrame(
         {
-            "Used": [_BANDS[band["name"]] for band in bands],
+            "Used": [BAND_TITLES[band["name"]] for band in bands],
             "Tokens": [band["rows"] for band in bands],
             "Share of text": [band["share_of_text"] for band in bands],
             **{name: [band["error"] for band in found] for name, found in columns.items()},

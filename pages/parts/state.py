@@ -21,6 +21,7 @@ from engine import (
     measures,
     pca_layout,
 )
+from engine import layout as layouts
 from engine.errors import FormatError
 from engine.evaluation.glue.cells import CELLS_FOLDER, RUN_FILE
 from engine.evaluation.glue.summarizing import read_results
@@ -37,7 +38,6 @@ from engine.runs import Run
 
 _LARGEST_COPY = 2_000_000_000  # bytes; larger tables stay mapped from their file
 _SHIPPED = "starter"  # key of the view that is no run
-_LARGEST_MAP = 100_000  # points a browser still pans; above, a stated sample is drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,10 +248,7 @@ def row_norms(table: EmbeddingTable) -> NDArray[np.float64]:
 
 def drawn_rows(table: EmbeddingTable) -> NDArray[np.int64]:
     """Rows that a map draws: all of them, or an even sample above what a browser can pan."""
-    n = len(table.tokens)
-    return (
-        np.arange(n) if n <= _LARGEST_MAP else np.linspace(0, n - 1, _LARGEST_MAP).astype(np.int64)
-    )
+    return layouts.drawn_rows(len(table.tokens)).numpy()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Projecting the rows …")

@@ -16,6 +16,7 @@ from pages.parts.atlas.colourings import Colouring
 from pages.parts.atlas.drawing import Emphasis, Points, draw_map
 from pages.parts.atlas.measuring import colourings
 from pages.parts.atlas.selection import MAP_ROUND, Selection
+from pages.parts.share import picture_options
 from pages.parts.state import Source, View
 
 _SPACE_SAMPLE = 3_000  # points that a browser without a GPU turns; with more it stutters
@@ -123,7 +124,7 @@ def show_map(
                 "displaylogo": False,
                 "scrollZoom": True,
                 "modeBarButtonsToRemove": ["autoScale"],
-                "toImageButtonOptions": {"filename": f"{table.name}-map", "scale": 2},
+                **picture_options(table),
             },
             alt="Map of the tokens. The same tokens, searchable, are in the tables beside and "
             "below.",
