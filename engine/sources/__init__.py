@@ -94,6 +94,8 @@ def load_table(
         matrix=rows.matrix,
         source_dtype=rows.source_dtype,
         notes=(*rows.notes, *renamed),
+        tensor=tensor,
+        tokens_file=None if tokens is None else str(tokens),
     )
 
 
