@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
 from engine.curves import CurvePoint, Curves, has_weights, read_curves
 from engine.errors import FormatError
 from engine.grid import SweepResult
+from engine.recording import SWEEP_FILE
 from engine.records import RunRecord
 from engine.reproducing import read_config
+from engine.runs import Run
 
 Side = Literal["a", "b"]
 _PLAN = ("parameters", "stored_bytes", "rate", "relative_error", "weighted_error")
+_TIMES = ("wall_seconds", "seconds")
 _LESS_IS_BETTER = ("parameters", "stored_bytes", "relative_error", "weighted_error")
 
 
@@ -144,6 +147,15 @@ def compare_sweeps(a: SweepResult, b: SweepResult) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
+def repeats(a: Run, b: Run) -> bool:
+    """Whether two runs came to the very same, the time apart.
+
+    Raises:
+        FormatError: If the cells of a sweep cannot be read.
+    """
+    return _outcome(a) == _outcome(b)
+
+
 def plan_figures(record: RunRecord) -> dict[str, float | None]:
     """The figures people decide by, by name; None for what was not measured.
 
@@ -160,6 +172,23 @@ def plan_figures(record: RunRecord) -> dict[str, float | None]:
         "svd_neighbours": _number(figures, rival, "neighbours_kept", "mean"),
         "wall_seconds": record.wall_seconds,
     }
+
+
+def _outcome(run: Run) -> object:
+    """All that came out of a run, in its files as well where that is more, without times."""
+    cells: object = None
+    if run.record.kind == "sweep":
+        cells = asdict(SweepResult.load(run.folder / SWEEP_FILE))["cells"]
+    return run.record.kind, _timeless(run.record.figures), _timeless(cells)
+
+
+def _timeless(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[str, Any]", value)
+        return {name: _timeless(part) for name, part in parts.items() if name not in _TIMES}
+    if isinstance(value, list | tuple):
+        return [_timeless(part) for part in cast("Sequence[Any]", value)]
+    return value
 
 
 def _figures(

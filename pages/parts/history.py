@@ -7,6 +7,7 @@ import streamlit as st
 from engine import EmbeddingTable, EngineError
 from engine.runs import DamagedRun, Run
 from pages.parts import state
+from pages.parts.run_words import title
 from pages.parts.wording import literal
 
 
@@ -85,5 +86,4 @@ def _report(damaged: tuple[DamagedRun, ...]) -> None:
 
 
 def _caption(run: Run) -> str:
-    size = run.record.name.partition(", ")[2] or run.record.name
-    return f"{size} · {run.record.created_at.astimezone():%d %b %H:%M}"
+    return f"{title(run)} · {run.record.created_at.astimezone():%d %b %H:%M}"
