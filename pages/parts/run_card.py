@@ -20,14 +20,21 @@ from engine.reproducing import job_params
 from engine.runs import Run, RunLabel
 from pages.parts import inputs, reruns, run_list, run_words, state
 from pages.parts.state import Source
-from pages.parts.wording import literal
+from pages.parts.wording import fewer_or_more, literal
 
 _PAGES = {
     "compress": ("Open on Explore", ":material/scatter_plot:", "pages/explore.py"),
     "sweep": ("Open on Compare", ":material/show_chart:", "pages/compare.py"),
     "evaluate": ("Open on Accuracy", ":material/fact_check:", "pages/accuracy.py"),
 }
-_ASIDE = ("relative_error", "weighted_error", "neighbours_kept")  # with the SVD's beside them
+_METRICS = (
+    "parameters",
+    "stored_bytes",
+    "relative_error",
+    "weighted_error",
+    "neighbours_kept",
+    "wall_seconds",
+)
 
 
 def show_run(run: Run, runs: Sequence[Run]) -> None:
@@ -100,8 +107,7 @@ def offer_deletion(place: DeltaGenerator, run_ids: Sequence[str]) -> None:
     try:
         for run_id in run_ids:
             state.run_store().delete(run_id)
-            if state.current_run_id() == run_id:
-                state.choose_run(None)
+            state.forget_run(run_id)
     except EngineError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
@@ -149,24 +155,31 @@ def go_to(page: str, run: Run, **query: str) -> None:
 
 def _metrics(run: Run) -> None:
     figures = plan_figures(run.record)
-    weighted = figures["weighted_error"] is not None
-    svd = {
-        "weighted_error" if weighted else "relative_error": figures["svd_error"],
-        "neighbours_kept": figures["svd_neighbours"],
+    fitted = "relative_error" if figures["weighted_error"] is None else "weighted_error"
+    rate = figures["rate"]
+    beside = {
+        "parameters": "" if rate is None else fewer_or_more(rate),
+        fitted: _beside_svd("svd_error", figures),
+        "neighbours_kept": _beside_svd("svd_neighbours", figures),
     }
     row = st.container(horizontal=True, key="run-figures")
-    for name in ("parameters", "stored_bytes", *_ASIDE, "wall_seconds"):
-        value, rival = figures[name], svd.get(name)
-        if value is None:
-            continue
-        row.metric(
-            run_words.FIGURES[name],
-            run_words.figure(name, value),
-            None if rival is None else f"SVD {run_words.figure(name, rival)}",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-        )
+    for name in _METRICS:
+        value = figures[name]
+        if value is not None:
+            row.metric(
+                run_words.FIGURES[name],
+                run_words.figure(name, value),
+                beside.get(name) or None,
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                height="stretch",
+            )
+
+
+def _beside_svd(name: str, figures: dict[str, float | None]) -> str:
+    value = figures[name]
+    return "" if value is None else f"SVD {run_words.figure(name, value)}"
 
 
 def _name(run: Run) -> None:
@@ -206,9 +219,11 @@ def _show_sweep(run: Run) -> None:
         st.warning(literal(str(error)), icon=":material/warning:")
         return
     st.markdown(f"**Mean {'weighted ' if has_weights(sweep.cells) else ''}error at 32 bits**")
+    frame = _sweep_frame(sweep)
+    percent = st.column_config.NumberColumn(format="percent")
     st.dataframe(
-        _sweep_frame(sweep),
-        column_config={"Rate": st.column_config.NumberColumn(format="percent", width=80)},
+        frame,
+        column_config=dict.fromkeys(("Rate", *frame.columns), percent),
         alt="Mean error of each k at each compression rate",
     )
 

@@ -101,9 +101,9 @@ def _show_settings(found: RunDifference) -> None:
     st.markdown("**Settings, table and versions**")
     whole = st.toggle("Show what is the same as well", key="diff-all", bind="query-params")
     parts = (
-        ("the settings", found.config),
-        ("the table", found.source),
-        ("versions", found.versions),
+        ("Settings", found.config),
+        ("Table", found.source),
+        ("Versions", found.versions),
     )
     rows = [
         (kind, run_words.SETTINGS.get(item.name, item.name), _word(item, "a"), _word(item, "b"))
@@ -114,7 +114,7 @@ def _show_settings(found: RunDifference) -> None:
     if not rows:
         st.caption("The two were given the same settings, on the same table, by the same versions.")
         return
-    frame = pd.DataFrame(rows, columns=["Of", "What", "A", "B"])
+    frame = pd.DataFrame(rows, columns=["Part", "Name", "A", "B"])
     st.dataframe(
         frame,
         hide_index=True,

@@ -55,7 +55,14 @@ FIGURES = {
     "svd_neighbours": "Neighbours the SVD keeps",
     "wall_seconds": "Time it took",
 }
-_SHARES = ("rate", "relative_error", "weighted_error", "svd_error", "neighbours_kept")
+_SHARES = (
+    "rate",
+    "relative_error",
+    "weighted_error",
+    "svd_error",
+    "neighbours_kept",
+    "svd_neighbours",
+)
 
 
 def describe(run: Run) -> str:
@@ -67,6 +74,11 @@ def describe(run: Run) -> str:
 def title(run: Run) -> str:
     """What a run goes by where its table is known: the user's name, else what it is."""
     return run.label.name or describe(run)
+
+
+def caption(run: Run) -> str:
+    """What tells a run from others of its table: its title, and when it was made."""
+    return f"{title(run)} · {run.record.created_at.astimezone():%d %b %H:%M}"
 
 
 def setting(value: object) -> str:
@@ -83,18 +95,25 @@ def setting(value: object) -> str:
 
 
 def figure(name: str, value: float | None, *, signed: bool = False) -> str:
-    """A figure in its unit; a difference with its sign, shares of it in percentage points."""
+    """A figure in its unit; as a difference with its sign, shares of it in percentage points."""
     if value is None:
         return "–"
-    sign = ("+" if value > 0 else "−" if value < 0 else "±") if signed else ""
+    if signed and value == 0:
+        return "same"
+    sign = ("+" if value > 0 else "−") if signed else ""
     amount = abs(value) if signed else value
-    if name in _SHARES or name == "svd_neighbours" or " at rate " in name:
-        return f"{sign}{amount:.2%}".replace("%", " points" if signed else "%")
+    if name in _SHARES or " at rate " in name:
+        return f"{sign}{_percent(amount)}{' points' if signed else '%'}"
     if name == "stored_bytes":
         return f"{sign}{short_bytes(amount)}"
     if name == "wall_seconds":
         return f"{sign}{amount:.1f} s" if amount < 10 else f"{sign}{duration(amount)}"
     return f"{sign}{amount:,.0f}"
+
+
+def _percent(share: float) -> str:
+    """With two decimals, or more where they would show nothing."""
+    return f"{share:.2%}"[:-1] if share == 0 or abs(share) >= 1e-3 else f"{100 * share:.2g}"
 
 
 def rows_of(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -147,6 +147,12 @@ def choose_run(run_id: str | None) -> None:
         st.query_params.pop("run", None)
 
 
+def forget_run(run_id: str) -> None:
+    """Look at this run no more, where this session does: it was deleted."""
+    if st.session_state.get("run") == run_id:
+        choose_run(None)
+
+
 @st.cache_resource(max_entries=4, show_spinner="Opening the run …")
 def _run_view(run_id: str, _table: EmbeddingTable) -> View:
     run = run_store().load(run_id)
