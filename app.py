@@ -19,6 +19,7 @@ st.navigation(
         st.Page("pages/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),
         st.Page("pages/compare.py", title="Compare", icon=":material/show_chart:"),
         st.Page("pages/accuracy.py", title="Accuracy", icon=":material/fact_check:"),
+        st.Page("pages/runs.py", title="Runs", icon=":material/history:"),
         st.Page("pages/learn.py", title="Learn", icon=":material/school:"),
     ],
     position="top",

@@ -140,9 +140,15 @@ def read_compression_figures(figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def held_by(record: RunRecord) -> str:
+    """What the folder of a run holds, in words."""
+    held = {"compress": "a factorization", "evaluate": "what checks found", "sweep": "a sweep"}
+    return held[record.kind]
+
+
 def _source(table: EmbeddingTable) -> RunSource:
     rows, columns = table.matrix.shape
-    return RunSource(
+    source = RunSource(
         spec=table.spec,
         name=table.name,
         fingerprint=table.fingerprint,
@@ -150,3 +156,9 @@ def _source(table: EmbeddingTable) -> RunSource:
         columns=columns,
         dtype=table.source_dtype,
     )
+    # Left out where there are none, so that older versions read the record as well.
+    if table.tensor is not None:
+        source["tensor"] = table.tensor
+    if table.tokens_file is not None:
+        source["tokens"] = table.tokens_file
+    return source

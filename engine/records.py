@@ -14,7 +14,16 @@ SCHEMA_VERSION = 1
 RunKind = Literal["compress", "evaluate", "sweep"]
 
 
-class RunSource(TypedDict):
+class _NamedSource(TypedDict):
+    spec: str
+    name: str
+    fingerprint: str
+    rows: int
+    columns: int
+    dtype: str
+
+
+class RunSource(_NamedSource, total=False):
     """The table a run was made from.
 
     Attributes:
@@ -24,14 +33,12 @@ class RunSource(TypedDict):
         rows: n, at least 1.
         columns: d, at least 1.
         dtype: The dtype it was stored in ("float16").
+        tensor: Name of the array, only where `engine.load_table` was given one.
+        tokens: Path of the file of its tokens, likewise.
     """
 
-    spec: str
-    name: str
-    fingerprint: str
-    rows: int
-    columns: int
-    dtype: str
+    tensor: str
+    tokens: str
 
 
 def utc_now() -> str:
@@ -165,8 +172,10 @@ def _check_object(name: str, value: object) -> None:
         raise _wrong(name, "an object with named values", value)
 
 
-def _check_keys(name: str, values: dict[str, Any], expected: set[str]) -> None:
-    missing, unknown = sorted(expected - values.keys()), sorted(values.keys() - expected)
+def _check_keys(
+    name: str, values: dict[str, Any], expected: set[str], optional: frozenset[str] = frozenset()
+) -> None:
+    missing, unknown = sorted(expected - values.keys()), sorted(values.keys() - expected - optional)
     if missing or unknown:
         found = [f"missing: {', '.join(missing)}"] if missing else []
         found += [f"unknown: {', '.join(unknown)}"] if unknown else []
@@ -178,9 +187,10 @@ def _check_keys(name: str, values: dict[str, Any], expected: set[str]) -> None:
 def _check_source(source: object) -> None:
     _check_object("source", source)
     values = cast("dict[str, Any]", source)
-    _check_keys("source", values, set(RunSource.__annotations__))
-    for name in ("spec", "name", "fingerprint", "dtype"):
-        _check_text(f"source[{name!r}]", values[name])
+    _check_keys("source", values, set(RunSource.__required_keys__), RunSource.__optional_keys__)
+    for name in ("spec", "name", "fingerprint", "dtype", *RunSource.__optional_keys__):
+        if name in values:
+            _check_text(f"source[{name!r}]", values[name])
     for name in ("rows", "columns"):
         if not _is_integer(values[name]) or values[name] < 1:
             raise _wrong(f"source[{name!r}]", "a whole number, at least 1", values[name])

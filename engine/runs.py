@@ -9,23 +9,26 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.errors import EngineError, FormatError, ParameterError
 from engine.folders import remove_folder, write_folder
+from engine.labels import LABEL_FILE, RunLabel, read_label, write_label
 from engine.paths import user_data_folder
 from engine.records import RunRecord, RunSource
 
 __all__ = [
     "DamagedRun",
     "Run",
+    "RunLabel",
     "RunListing",
     "RunRecord",
     "RunSource",
     "RunStore",
     "check_run_target",
+    "is_run_id",
     "read_run",
     "write_run",
 ]
@@ -41,11 +44,20 @@ class Run:
         id: Name of its folder; those a store gives sort by time.
         folder: Where it is.
         record: What its ``run.json`` says.
+        label: What the user calls it and says of it.
+        damage: Why the label cannot be read, written for the user; empty where it can be.
     """
 
     id: str
     folder: Path
     record: RunRecord
+    label: RunLabel = field(default_factory=RunLabel)
+    damage: str = ""
+
+    @property
+    def title(self) -> str:
+        """What it goes by: the user's name for it, else the one it was given."""
+        return self.label.name or self.record.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +160,21 @@ class RunStore:
                 "check who owns the folder"
             ) from error
 
+    def label(self, run_id: str, label: RunLabel) -> Run:
+        """Name a run, and say something of it; its record stays as it is.
+
+        Returns:
+            The run as it was read back from the disk.
+
+        Raises:
+            ParameterError: If there is no such run, or the text is not the name of one.
+            FormatError: If the run is damaged.
+            EngineError: If the disk refuses.
+        """
+        run = self.load(run_id)
+        write_label(run.folder, label)
+        return read_run(run.folder)
+
     def _folders(self) -> list[Path]:
         try:
             return sorted(
@@ -164,8 +191,7 @@ class RunStore:
             ) from error
 
     def _existing(self, run_id: str) -> Path:
-        plain = run_id and run_id == Path(run_id).name and not run_id.startswith(".")
-        if not plain or "\\" in run_id or "\0" in run_id:
+        if not is_run_id(run_id):
             raise ParameterError(
                 f"a run id is the plain name of a folder in {self.root}, got {run_id!r}; "
                 "take one from the list of runs"
@@ -177,6 +203,12 @@ class RunStore:
                 "Take one from the list of runs"
             )
         return folder
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text could be the id of a run: the plain name of a folder."""
+    plain = text and text == Path(text).name and not text.startswith(".")
+    return bool(plain) and "\\" not in text and "\0" not in text
 
 
 def read_run(folder: Path) -> Run:
@@ -201,8 +233,13 @@ def read_run(folder: Path) -> Run:
         raise FormatError(f"{path} could not be read: {error}") from error
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
+    label, damage = RunLabel(), ""
+    try:
+        label = read_label(folder)
+    except FormatError as error:  # no reason to lose the run
+        damage = str(error)
     # Not resolved: a run that is a link goes by the link's name, which `load` takes.
-    return Run(id=folder.absolute().name, folder=folder, record=record)
+    return Run(id=folder.absolute().name, folder=folder, record=record, label=label, damage=damage)
 
 
 def check_run_target(folder: Path, *, overwrite: bool = False) -> None:
@@ -253,8 +290,10 @@ def _written_later(folder: Path) -> Path | None:
     """Something in a run's folder that is younger than its record, which is written last."""
     made = _last_change(folder / RECORD_FILE)
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and _last_change(path) > made:
-            return path.relative_to(folder)
+        inside = path.relative_to(folder)
+        labelled = inside == Path(LABEL_FILE)  # which comes after the record by its nature
+        if not labelled and path.is_file() and _last_change(path) > made:
+            return inside
     return None
 
 

@@ -61,6 +61,8 @@ class EmbeddingTable:
             as `engine.rows.ShardedRows`; read it with `engine.rows.read_rows`.
         source_dtype: The dtype it was stored in ("float16"), for honest byte counts.
         notes: Repairs made while reading, each a full sentence for the user.
+        tensor: The ``tensor`` that `engine.load_table` was given with the spec.
+        tokens_file: The ``tokens`` that it was given.
 
     Raises:
         ShapeError: If the matrix is not (n, d) with n, d ≥ 1, or tokens and rows differ in number.
@@ -73,6 +75,8 @@ class EmbeddingTable:
     matrix: RowMatrix
     source_dtype: str = "float32"
     notes: tuple[str, ...] = ()
+    tensor: str | None = None
+    tokens_file: str | None = None
 
     def __post_init__(self) -> None:
         """Check that rows and tokens fit and that every number is finite."""

@@ -18,13 +18,13 @@ from engine.cli.glue import glue
 from engine.cli.glue_report import glue_report
 from engine.cli.options import (
     fit_options,
-    given,
-    parse_list,
     plan_options,
+    read_grid,
     read_plan,
     source_options,
 )
 from engine.cli.ranks import across_ranks
+from engine.cli.runs import runs
 from engine.cli.screen import (
     print_json,
     progress_bars,
@@ -69,6 +69,12 @@ def app(port: int | None, no_browser: bool) -> None:
 @group.command()
 @source_options
 @plan_options
+@click.option(
+    "--neighbours",
+    type=int,
+    help="Nearest neighbours compared for each sampled row; 10 when left out, 0 for none.",
+)
+@click.option("--queries", type=int, help="Rows sampled for that; 2000 when left out.")
 @click.option(
     "-o",
     "--output",
@@ -143,25 +149,22 @@ def compress(
     help="Store every fit in so many bits as well, and round the whole table beside them; 32 for "
     "neither.",
 )
+@click.option("--basis-bits", type=int, help="16 or 8 for the bases beside those; 8 when left out.")
+@click.option("--seeding", help="As compress takes it, by name; auto when left out.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A .csv or .json file; else the sweep goes to where the app lists it.",
 )
-def sweep(  # noqa: PLR0913 - one parameter an option
+def sweep(
     *,
     source: str,
     tensor: str | None,
     tokens: str | None,
     as_json: bool,
-    rates: str,
-    ks: str,
-    seeds: str,
-    starts: int,
-    bits: str,
     output: Path | None,
-    **fit: Any,  # noqa: ANN401 - the fit options, each checked by the config
+    **grid: Any,  # noqa: ANN401 - the options of the grid, each checked by the config
 ) -> None:
     """Fit every k at every rate to the rows of SOURCE, beside the SVD and plain rounding.
 
@@ -170,20 +173,13 @@ def sweep(  # noqa: PLR0913 - one parameter an option
     """
     from engine.recording import record_sweep
     from engine.sources import load_table
-    from engine.sweep import SweepConfig, check_sweep_target, run_sweep
+    from engine.sweep import check_sweep_target, run_sweep
 
     if output is None:
         _check_place(None)
     else:
         check_sweep_target(output)
-    config = SweepConfig(
-        rates=tuple(parse_list("--rates", rates, float)),
-        ks=tuple(parse_list("-k", ks, int)),
-        seeds=tuple(parse_list("--seeds", seeds, int)),
-        bits=tuple(parse_list("--bits", bits, int)),
-        n_init=starts,
-        **given(fit),
-    )
+    config = read_grid(grid)
     table = load_table(source, tensor=tensor, tokens=tokens)
     journal = None if output is None else output.with_name(f"{output.name}.partial")
     with progress_bars() as progress:
@@ -206,6 +202,7 @@ group.add_command(evaluate)
 group.add_command(info)
 group.add_command(report)
 group.add_command(restore)
+group.add_command(runs)
 
 
 def _check_place(output: Path | None) -> None:

@@ -112,7 +112,6 @@ def _describe(factorization: Factorization) -> dict[str, object]:
 
 
 def _held(run: Run, is_model: bool) -> str:
-    if is_model:
-        return "a compressed model"
-    held = {"compress": "a factorization", "evaluate": "what checks found", "sweep": "a sweep"}
-    return held[run.record.kind]
+    from engine.recording import held_by
+
+    return "a compressed model" if is_model else held_by(run.record)

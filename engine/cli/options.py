@@ -11,6 +11,7 @@ from engine.errors import ParameterError
 
 if TYPE_CHECKING:
     from engine.compression import CompressionConfig
+    from engine.grid import SweepConfig
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -124,6 +125,26 @@ def read_plan(options: dict[str, Any]) -> CompressionConfig:
     }
     del values["starts"]
     return CompressionConfig(**given(values))
+
+
+def read_grid(options: dict[str, Any]) -> SweepConfig:
+    """The grid that the options of `sweep` come to.
+
+    Raises:
+        ParameterError: If one is out of range or cannot be read.
+    """
+    from engine.grid import SweepConfig
+
+    values = {**options, "n_init": options["starts"]}
+    del values["starts"]
+    for name, option, kind in (
+        ("rates", "--rates", float),
+        ("ks", "-k", int),
+        ("seeds", "--seeds", int),
+        ("bits", "--bits", int),
+    ):
+        values[name] = tuple(parse_list(option, options[name], kind))
+    return SweepConfig(**given(values))
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.factorization import Factorization
 from engine.measures import SubspaceSummary
+from engine.naming import suggest_names
 from engine.table import EmbeddingTable
 
 
@@ -48,11 +49,12 @@ class ReportedPlan:
 
     @property
     def subspace_names(self) -> list[str]:
-        """What a legend calls each subspace: its number and its most typical tokens."""
-        return [
-            f"{item.label + 1} · {' '.join(self.table.tokens[i] for i in item.typical_rows[:3])}"
-            for item in self.summaries
-        ]
+        """What a legend calls each subspace: its number and what its tokens are."""
+        typical = [item.typical_rows for item in self.summaries]
+        names = suggest_names(
+            self.table.tokens, self.factorization.labels, self.factorization.k, typical
+        )
+        return [f"{label + 1} · {name}" for label, name in enumerate(names)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -94,6 +94,8 @@ def load_table(
         matrix=rows.matrix,
         source_dtype=rows.source_dtype,
         notes=(*rows.notes, *renamed),
+        tensor=tensor,
+        tokens_file=None if tokens is None else str(tokens),
     )
 
 
@@ -138,6 +140,13 @@ def find_model(spec: str | Path) -> ModelFiles | None:
         return _find_model(text)
 
 
+def is_hub_id(spec: str) -> bool:
+    """Whether a spec can only be the id of a model on the hub; the hub is not asked."""
+    path = _expand(spec)
+    files = (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES)
+    return bool(_HUB_ID.fullmatch(spec)) and _suffix(path) not in files and not path.exists()
+
+
 def _read_or_say_why(
     spec: str, tensor: str | None, tokens: str | Path | None, mapped: bool | None
 ) -> tuple[str, SourceRows]:
@@ -170,9 +179,7 @@ def _find_model(spec: str) -> ModelFiles | None:
         return None
     if path.is_dir():
         return FolderFiles(path, name=path.resolve().name)
-    if _suffix(path) in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES):
-        return None
-    return HubFiles(spec) if _HUB_ID.fullmatch(spec) else None
+    return HubFiles(spec) if is_hub_id(spec) else None
 
 
 def _read(

@@ -7,6 +7,7 @@ import streamlit as st
 from engine import EmbeddingTable, EngineError
 from engine.runs import DamagedRun, Run
 from pages.parts import state
+from pages.parts.run_words import caption
 from pages.parts.wording import literal
 
 
@@ -41,7 +42,7 @@ def _choose(
     table: EmbeddingTable, runs: tuple[Run, ...], *, label: str, newest: bool
 ) -> str | None:
     """The run looked at; None for what ships, or where the link names one of another table."""
-    captions: dict[str | None, str] = {run.id: _caption(run) for run in runs}
+    captions: dict[str | None, str] = {run.id: caption(run) for run in runs}
     if state.starter(table) is not None:
         captions[None] = "the one that ships with the app"
     options = list(captions)
@@ -82,8 +83,3 @@ def _report(damaged: tuple[DamagedRun, ...]) -> None:
     with st.expander(f"{len(damaged)} {noun} damaged", icon=":material/warning:"):
         for run in damaged:
             st.caption(literal(run.reason))
-
-
-def _caption(run: Run) -> str:
-    size = run.record.name.partition(", ")[2] or run.record.name
-    return f"{size} · {run.record.created_at.astimezone():%d %b %H:%M}"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from engine.paths import user_data_folder
+from engine.sources import is_hub_id
 from pages.parts import fit, plan
 from pages.parts.atlas import selection
 from pages.parts.state import Source, keep_upload
@@ -27,8 +29,7 @@ def choose_source() -> Source | None:
     Raises:
         EngineError: If an upload cannot be kept.
     """
-    accuracy = (str(key) for key in st.session_state if str(key).startswith(_LASTING_PREFIX))
-    _carry_over(*_LASTING, *accuracy)
+    keep_choices()
     with st.sidebar:
         st.subheader("Embedding table")
         kind = st.selectbox(
@@ -50,6 +51,28 @@ def choose_source() -> Source | None:
             return None
         tensor, tokens = _details(with_tokens=kind == _PATH)
         return Source(spec=spec.strip(), tensor=tensor, tokens=tokens)
+
+
+def keep_choices() -> None:
+    """Let the controls of other pages keep their values while this one is looked at."""
+    accuracy = (str(key) for key in st.session_state if str(key).startswith(_LASTING_PREFIX))
+    _carry_over(*_LASTING, *accuracy)
+
+
+def point_at(source: Source) -> None:
+    """Set the controls to a table, on a page that does not show them, before another page does."""
+    chosen = {"spec": source.spec, "tensor": source.tensor or "", "tokens": source.tokens or ""}
+    if source.spec == "bundled:minilm":
+        kind, chosen = _BUNDLED, {}
+    elif user_data_folder() / "uploads" in Path(source.spec).parents:
+        kind = _UPLOAD
+        st.session_state[_LAST_UPLOAD] = (source.spec, source.tokens)
+    elif source.tokens is None and is_hub_id(source.spec):
+        kind = _HUB
+    else:
+        kind = _PATH
+    st.session_state["source"] = kind
+    st.session_state.update(chosen)
 
 
 def _uploaded() -> Source | None:

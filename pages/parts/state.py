@@ -147,6 +147,12 @@ def choose_run(run_id: str | None) -> None:
         st.query_params.pop("run", None)
 
 
+def forget_run(run_id: str) -> None:
+    """Look at this run no more, where this session does: it was deleted."""
+    if st.session_state.get("run") == run_id:
+        choose_run(None)
+
+
 @st.cache_resource(max_entries=4, show_spinner="Opening the run …")
 def _run_view(run_id: str, _table: EmbeddingTable) -> View:
     run = run_store().load(run_id)
@@ -180,7 +186,7 @@ def current_sweep(table: EmbeddingTable) -> tuple[SweepResult | None, str]:
     for run in run_store().list().runs:
         if run.record.kind == "sweep" and run.record.source["fingerprint"] == table.fingerprint:
             try:
-                sweep = _run_sweep(run.id)
+                sweep = run_sweep_of(run.id)
             except FormatError:
                 continue  # the next older one is still good
             made = run.record.created_at.astimezone()
@@ -190,7 +196,12 @@ def current_sweep(table: EmbeddingTable) -> tuple[SweepResult | None, str]:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _run_sweep(run_id: str) -> SweepResult:
+def run_sweep_of(run_id: str) -> SweepResult:
+    """The cells of a run that is a sweep.
+
+    Raises:
+        EngineError: If it cannot be read.
+    """
     return SweepResult.load(run_store().load(run_id).folder / SWEEP_FILE)
 
 

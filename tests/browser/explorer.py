@@ -89,6 +89,11 @@ def go_to_accuracy(page: Page) -> None:
     _go_to(page, "Accuracy", "Does the smaller model still work?")
 
 
+def go_to_runs(page: Page) -> None:
+    """Change to the Runs page by the menu."""
+    _go_to(page, "Runs", "Your runs")
+
+
 def go_to_learn(page: Page) -> None:
     """Change to the Learn page by the menu."""
     _go_to(page, "Learn", "Why several subspaces?")

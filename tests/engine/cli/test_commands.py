@@ -31,7 +31,7 @@ from engine.sweep import SweepResult
 from tests.engine.cli.conftest import Shell
 from tests.engine.tables import lines, one_flat_shape, write_npy
 
-COMMANDS = ("app", "compress", "sweep", "info", "report", "restore")
+COMMANDS = ("app", "compress", "sweep", "info", "report", "restore", "runs")
 
 
 def test_help_names_every_command(shell: Shell) -> None:

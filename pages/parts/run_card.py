@@ -1,0 +1,242 @@
+"""One run: what it came to, its name and note, and what can be done with it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from engine import EngineError
+from engine.archives import file_name
+from engine.curves import has_weights, read_curves
+from engine.exchange import export_runs
+from engine.grid import SweepResult
+from engine.labels import LONGEST_NAME, LONGEST_NOTE
+from engine.reproducing import job_params
+from engine.run_differences import plan_figures
+from engine.runs import Run, RunLabel
+from pages.parts import inputs, reruns, run_list, run_words, state
+from pages.parts.state import Source
+from pages.parts.wording import fewer_or_more, literal
+
+_PAGES = {
+    "compress": ("Open on Explore", ":material/scatter_plot:", "pages/explore.py"),
+    "sweep": ("Open on Compare", ":material/show_chart:", "pages/compare.py"),
+    "evaluate": ("Open on Accuracy", ":material/fact_check:", "pages/accuracy.py"),
+}
+_METRICS = (
+    "parameters",
+    "stored_bytes",
+    "relative_error",
+    "weighted_error",
+    "neighbours_kept",
+    "wall_seconds",
+)
+
+
+def show_run(run: Run, runs: Sequence[Run]) -> None:
+    """Draw the card of a run.
+
+    Args:
+        run: Which.
+        runs: All there are.
+    """
+    record = run.record
+    st.subheader(literal(run_words.title(run)))
+    beside = f"{literal(run_words.describe(run))} · " if run.label.name else ""
+    st.caption(
+        f"{run_words.KINDS[record.kind]} · {beside}{literal(record.source['name'])}, "
+        f"{record.source['rows']:,} × {record.source['columns']:,} · "
+        f"{record.created_at.astimezone():%d %B %Y, %H:%M}"
+    )
+    if run.damage:
+        st.warning(literal(run.damage), icon=":material/warning:")
+    _actions(run, runs)
+    if record.kind == "compress":
+        _metrics(run)
+        verdict = record.figures.get("verdict")
+        if isinstance(verdict, str):
+            st.markdown(literal(verdict))
+    left, right = st.columns(2, gap="large")
+    with left:
+        _name(run)
+    with right:
+        st.markdown("**Settings**")
+        frame = pd.DataFrame(run_words.rows_of(record.config), columns=["Setting", "Value"])
+        st.dataframe(frame, hide_index=True, height=min(38 + 35 * len(frame), 318))
+    if record.kind == "sweep":
+        _show_sweep(run)
+    st.markdown("**Make it again**")
+    reruns.show_recipe(run)
+
+
+def offer_export(place: DeltaGenerator, runs: Sequence[Run]) -> None:
+    """A download of one run or more as a zip file, made when it is pressed."""
+
+    def pack() -> bytes:
+        packed = io.BytesIO()
+        export_runs(state.run_store(), [run.id for run in runs], packed)
+        return packed.getvalue()
+
+    name = file_name(runs[0].record.source["name"], runs[0].id) if len(runs) == 1 else "runs"
+    place.download_button(
+        "Export" if len(runs) == 1 else f"Export {len(runs)} runs",
+        pack,
+        f"{name}.zip",
+        "application/zip",
+        icon=":material/download:",
+        on_click="ignore",
+        help="All of it as a zip file, name and note included; import it here or elsewhere.",
+    )
+
+
+def offer_deletion(place: DeltaGenerator, run_ids: Sequence[str]) -> None:
+    """A button that asks before it deletes."""
+    many = len(run_ids) > 1
+    what = f"{len(run_ids)} runs" if many else "the run"
+    with place.popover(
+        f"Delete {what}" if many else "Delete", icon=":material/delete:", key=f"ask-{run_ids[0]}"
+    ):
+        st.markdown(f"Delete {what} for good? An export keeps a copy.")
+        sure = st.button("Yes, delete", key=f"delete-{run_ids[0]}", width="stretch")
+    if not sure:
+        return
+    try:
+        for run_id in run_ids:
+            state.run_store().delete(run_id)
+            state.forget_run(run_id)
+    except EngineError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    run_list.choose([])
+    st.rerun()
+
+
+def _actions(run: Run, runs: Sequence[Run]) -> None:
+    row = st.container(horizontal=True, key="run-actions")
+    label, icon, page = _PAGES[run.record.kind]
+    newest = run.id == next(
+        other.id
+        for other in runs
+        if (other.record.kind, other.record.source["fingerprint"])
+        == (run.record.kind, run.record.source["fingerprint"])
+    )
+    # Compare draws the newest sweep of a table, whichever is asked for.
+    if run.record.kind != "sweep" or newest:
+        if row.button(label, icon=icon, type="primary", key=f"open-{run.id}"):
+            go_to(page, run)
+    if row.button(
+        "Run again",
+        icon=":material/replay:",
+        key=f"again-{run.id}",
+        disabled=reruns.is_busy(run),
+        help="Makes a new run of the same table with the same settings and seed, and sets the two "
+        "side by side.",
+    ):
+        reruns.start(run)
+    offer_export(row, [run])
+    offer_deletion(row, [run.id])
+
+
+def go_to(page: str, run: Run, **query: str) -> None:
+    """Change to another page with the table of a run, and the run itself where it is a plan."""
+    try:
+        inputs.point_at(Source(**job_params(run.record)["source"]))
+    except EngineError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    plan = run.id if run.record.kind == "compress" else run.record.config.get("run")
+    state.choose_run(plan)
+    st.switch_page(page, query_params={**({"run": plan} if plan else {}), **query})
+
+
+def _metrics(run: Run) -> None:
+    figures = plan_figures(run.record)
+    fitted = "relative_error" if figures["weighted_error"] is None else "weighted_error"
+    rate = figures["rate"]
+    beside = {
+        "parameters": "" if rate is None else fewer_or_more(rate),
+        fitted: _beside_svd("svd_error", figures),
+        "neighbours_kept": _beside_svd("svd_neighbours", figures),
+    }
+    row = st.container(horizontal=True, key="run-figures")
+    for name in _METRICS:
+        value = figures[name]
+        if value is not None:
+            row.metric(
+                run_words.FIGURES[name],
+                run_words.figure(name, value),
+                beside.get(name) or None,
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                height="stretch",
+            )
+
+
+def _beside_svd(name: str, figures: dict[str, float | None]) -> str:
+    value = figures[name]
+    return "" if value is None else f"SVD {run_words.figure(name, value)}"
+
+
+def _name(run: Run) -> None:
+    with st.form(f"label-{run.id}", border=False):
+        name = st.text_input(
+            "Name",
+            run.label.name,
+            max_chars=LONGEST_NAME,
+            placeholder=run_words.describe(run),
+            key=f"name-{run.id}",
+        )
+        note = st.text_area(
+            "Note",
+            run.label.note,
+            max_chars=LONGEST_NOTE,
+            placeholder="Why it was made, what came of it",
+            height=150,
+            key=f"note-{run.id}",
+        )
+        saved = st.form_submit_button("Save", icon=":material/save:")
+    if not saved:
+        return
+    try:
+        state.run_store().label(run.id, RunLabel(name=name.strip(), note=note.strip()))
+    except EngineError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    st.toast("Saved.", icon=":material/check:")
+    st.rerun()
+
+
+def _show_sweep(run: Run) -> None:
+    """Its mean errors, a line a rate."""
+    try:
+        sweep = state.run_sweep_of(run.id)
+    except EngineError as error:
+        st.warning(literal(str(error)), icon=":material/warning:")
+        return
+    st.markdown(f"**Mean {'weighted ' if has_weights(sweep.cells) else ''}error at 32 bits**")
+    frame = _sweep_frame(sweep)
+    percent = st.column_config.NumberColumn(format="percent")
+    st.dataframe(
+        frame,
+        column_config=dict.fromkeys(("Rate", *frame.columns), percent),
+        alt="Mean error of each k at each compression rate",
+    )
+
+
+def _sweep_frame(sweep: SweepResult) -> pd.DataFrame:
+    curves = read_curves(sweep.cells, weighted=has_weights(sweep.cells))
+    named = {"SVD": curves.svd, "weighted SVD": curves.weighted_svd}
+    named |= {f"k = {k}": points for k, points in curves.by_k.items()}
+    columns = {
+        name: {point.rate: point.error for point in points}
+        for name, points in named.items()
+        if points
+    }
+    frame = pd.DataFrame(columns).sort_index()
+    frame.index.name = "Rate"
+    return frame

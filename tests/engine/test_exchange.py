@@ -1,0 +1,277 @@
+"""Runs as zip files: out of one store and into another, and nothing hostile gets in."""
+
+from __future__ import annotations
+
+import io
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile, ZipInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import exchange
+from engine.errors import EngineError, FormatError, ParameterError
+from engine.exchange import export_runs, import_runs
+from engine.labels import RunLabel
+from engine.runs import Run, RunStore
+from tests.engine.test_records import make_record
+
+FACTORS = b"0123456789" * 40
+
+
+def write_factors(folder: Path) -> None:
+    (folder / "factorization.json").write_text("{}")
+    (folder / "factorization.safetensors").write_bytes(FACTORS)
+
+
+def write_sweep(folder: Path) -> None:
+    (folder / "sweep.json").write_text("{}")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "here" / "runs")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "there" / "runs")
+
+
+def make_runs(store: RunStore) -> list[Run]:
+    """A compression with a name, a sweep, and checks."""
+    plan = store.create(make_record(name="plan"), write_factors)
+    plan = store.label(plan.id, RunLabel(name="my plan", note="two\nlines"))
+    sweep = store.create(make_record(name="sweep", kind="sweep"), write_sweep)
+    checks = store.create(make_record(name="checks", kind="evaluate"), lambda _: None)
+    return [plan, sweep, checks]
+
+
+def export(store: RunStore, *runs: Run) -> io.BytesIO:
+    packed = io.BytesIO()
+    export_runs(store, [run.id for run in runs], packed)
+    return packed
+
+
+def files_of(store: RunStore) -> dict[str, bytes]:
+    return {
+        path.relative_to(store.root).as_posix(): path.read_bytes()
+        for path in store.root.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_runs_come_back_byte_for_byte_with_their_labels(store: RunStore, other: RunStore) -> None:
+    runs = make_runs(store)
+    found = import_runs(other, export(store, *runs))
+    assert [run.id for run in found.added] == [run.id for run in runs]
+    assert found.present == ()
+    assert [run.record for run in found.added] == [run.record for run in runs]
+    assert other.load(runs[0].id).label == RunLabel(name="my plan", note="two\nlines")
+    assert files_of(other) == files_of(store)
+
+
+def test_only_files_of_a_run_are_packed(store: RunStore) -> None:
+    run = make_runs(store)[0]
+    (run.folder / "secret.txt").write_text("mine")
+    names = ZipFile(export(store, run)).namelist()
+    kept = ["run.json", "label.json", "factorization.json", "factorization.safetensors"]
+    assert names == [f"{run.id}/{name}" for name in kept]
+
+
+def test_the_very_same_run_is_left_alone(store: RunStore, other: RunStore) -> None:
+    plan, sweep, _ = make_runs(store)
+    import_runs(other, export(store, plan))
+    other.label(plan.id, RunLabel(name="renamed there"))
+    found = import_runs(other, export(store, plan, sweep))
+    assert [run.id for run in found.added] == [sweep.id]
+    assert found.present == (plan.id,)
+    assert other.load(plan.id).label.name == "renamed there"
+
+
+def test_another_run_under_the_same_id_is_refused_and_nothing_is_added(
+    store: RunStore, other: RunStore
+) -> None:
+    plan, sweep, _ = make_runs(store)
+    other.create(make_record(name="another"), write_factors).folder.rename(other.root / sweep.id)
+    before = files_of(other)
+    with pytest.raises(ParameterError, match=r"another run is already named .* delete that first"):
+        import_runs(other, export(store, plan, sweep))
+    assert files_of(other) == before
+
+
+def test_a_run_that_is_not_there_or_not_whole_is_not_packed(store: RunStore) -> None:
+    plan = make_runs(store)[0]
+    (plan.folder / "factorization.json").unlink()
+    with pytest.raises(FormatError, match=r"'plan' lacks factorization\.json: it is damaged"):
+        export(store, plan)
+    store.delete(plan.id)
+    with pytest.raises(ParameterError, match="there is no run"):
+        export(store, plan)
+    with pytest.raises(ParameterError, match="needs at least one run"):
+        export(store)
+
+
+RECORD = make_record().to_json()
+
+
+def pack(*entries: tuple[str | ZipInfo, str | bytes], compression: int = 0) -> io.BytesIO:
+    """A zip file of a whole run, and what else there is to be in it."""
+    packed = io.BytesIO()
+    whole: dict[str, str | bytes] = {
+        "id/run.json": RECORD,
+        "id/factorization.json": "{}",
+        "id/factorization.safetensors": FACTORS,
+    }
+    with ZipFile(packed, "w", compression) as file:
+        for name, content in (*whole.items(), *entries):
+            file.writestr(name, content)
+    return packed
+
+
+def link(name: str) -> ZipInfo:
+    info = ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+def test_what_is_packed_by_hand_is_taken(other: RunStore) -> None:
+    folder = ZipInfo("id/")
+    assert len(import_runs(other, pack((folder, ""), compression=ZIP_DEFLATED)).added) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("../run.json", r"holds '\.\./run\.json'"),
+        ("../../evil/run.json", "and nothing else"),
+        ("/etc/run.json", "and nothing else"),
+        ("C:\\x/run.json", "and nothing else"),
+        ("id/../run.json", "and nothing else"),
+        ("id/sub/run.json", "and nothing else"),
+        ("id/evil.py", r"holds 'id/evil\.py'"),
+        ("id/factorization.pkl", "and nothing else"),
+        (".hidden/run.json", "and nothing else"),
+        ("run.json", "and nothing else"),
+        ("other\n/run.json", "and nothing else"),
+        ("x" * 300 + "/run.json", "and nothing else"),
+        (link("id/label.json"), "is a link"),
+        ("id/sweep.json", r"has no use for sweep\.json"),
+        ("id/label.json", "the name or note of id is damaged"),
+        ("other/run.json", "expected JSON"),
+        ("other/factorization.json", r"other is not a run: it holds no run\.json"),
+    ],
+)
+def test_anything_but_whole_runs_is_refused(
+    tmp_path: Path, other: RunStore, entry: str | ZipInfo, message: str
+) -> None:
+    with pytest.raises(FormatError, match=message) as caught:
+        import_runs(other, pack((entry, "x")))
+    assert str(tmp_path) not in str(caught.value)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_an_entry_that_comes_twice_is_refused(other: RunStore) -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        packed = pack(("id/run.json", RECORD))
+    with pytest.raises(FormatError, match="and nothing else"):
+        import_runs(other, packed)
+
+
+def test_another_packing_and_encryption_are_refused(other: RunStore) -> None:
+    with pytest.raises(FormatError, match="packed in a way that is not read here"):
+        import_runs(other, pack(compression=ZIP_BZIP2))
+    content = bytearray(pack().getvalue())
+    content[content.index(b"PK\1\2") + 8] |= 1  # the flag of encryption, in the directory
+    with pytest.raises(FormatError, match="is encrypted"):
+        import_runs(other, io.BytesIO(content))
+
+
+def test_bombs_are_refused_before_they_unpack(
+    other: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zeros = pack(("b/factorization.safetensors", bytes(10**7)), compression=ZIP_DEFLATED)
+    with pytest.raises(ParameterError, match="200 times the file"):
+        import_runs(other, zeros)
+    assert not other.root.exists()
+    monkeypatch.setattr(exchange, "MOST_BYTES", 500)
+    with pytest.raises(ParameterError, match="may take 500 bytes unpacked"):
+        import_runs(other, pack())
+    monkeypatch.setattr(exchange, "_MOST_TEXT", 100)
+    with pytest.raises(ParameterError, match=r"'id/run\.json' may take 100 bytes"):
+        import_runs(other, pack())
+    monkeypatch.undo()
+    monkeypatch.setattr(exchange, "MOST_RUNS", 1)
+    with pytest.raises(ParameterError, match="may hold 1 runs, this one holds 2"):
+        import_runs(other, pack(("b/run.json", RECORD)))
+
+
+def test_an_entry_gives_no_more_than_it_says(other: RunStore) -> None:
+    """A directory that understates a size, so that what is counted is not what is unpacked."""
+    content = bytearray(pack().getvalue())
+    place = content.rindex(b"PK\1\2")  # of the factors, the last entry
+    content[place + 24 : place + 28] = (10).to_bytes(4, "little")
+    with pytest.raises(FormatError, match="no zip file, or a damaged one"):
+        import_runs(other, io.BytesIO(content))
+    assert files_of(other) == {}
+
+
+def test_a_file_that_is_no_zip_is_told(tmp_path: Path, other: RunStore) -> None:
+    path = tmp_path / "runs.zip"
+    path.write_bytes(b"not a zip")
+    with pytest.raises(FormatError, match="no zip file, or a damaged one"):
+        import_runs(other, path)
+    with ZipFile(path, "w"):
+        pass
+    with pytest.raises(FormatError, match="holds no run"):
+        import_runs(other, path)
+    with pytest.raises(EngineError, match="could not be unpacked"):
+        import_runs(other, tmp_path / "nowhere.zip")
+
+
+@given(st.data())
+def test_any_damage_is_told_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray(pack(compression=data.draw(st.sampled_from([0, ZIP_DEFLATED]))).getvalue())
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, 40))
+    folder = tmp_path_factory.mktemp("damage")
+    store = RunStore(folder / "runs")
+    try:
+        import_runs(store, io.BytesIO(content[: len(content) - cut]))
+    except EngineError:
+        assert [path for path in folder.rglob("*") if path.is_file()] == []
+    else:
+        (run,) = store.list().runs
+        assert (run.folder / "factorization.safetensors").read_bytes() == FACTORS
+
+
+@pytest.mark.parametrize(
+    "fail", [OSError(28, "No space left on device"), KeyboardInterrupt("stopped")]
+)
+def test_a_full_disk_or_an_interrupt_leaves_nothing(
+    store: RunStore, other: RunStore, monkeypatch: pytest.MonkeyPatch, fail: BaseException
+) -> None:
+    packed = export(store, *make_runs(store))
+    rename: Callable[..., Path] = Path.rename
+    done: list[Path] = []
+
+    def fail_third(self: Path, target: Path) -> Path:
+        if target.parent == other.root and not target.name.startswith("."):
+            done.append(target)
+            if len(done) == 3:
+                raise fail
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_third)
+    expected = EngineError if isinstance(fail, OSError) else KeyboardInterrupt
+    with pytest.raises(expected, match=str(fail.args[-1])):
+        import_runs(other, packed)
+    monkeypatch.undo()
+    assert list(other.root.iterdir()) == []
