@@ -34,6 +34,7 @@ FLOORS = (
     {
         "budget",
         "checkpoint",
+        "differences",
         "estimator",
         "fitting",
         "layout",
