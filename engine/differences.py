@@ -49,6 +49,8 @@ class PlanDifference:
         moved: Whether a row's number changed, shape (n,), bool.
         gain: Relative squared error of each row in the first plan less that in the second, shape
             (n,), float64: positive where the second plan is closer.
+        mean_errors: Mean relative squared error of the rows of each of the first plan's subspaces,
+            in the first and in the second plan, shape (k_first, 2); 0 for an empty one.
         rand_index: Adjusted Rand index of the two partitions: 1 for the same, about 0 by chance.
     """
 
@@ -58,6 +60,7 @@ class PlanDifference:
     labels: Tensor
     moved: Tensor
     gain: Tensor
+    mean_errors: Tensor
     rand_index: float
 
     @property
@@ -122,13 +125,16 @@ def compare_plans(
     by_second = {b: a for a, b in partners.items()}
     numbers = tuple(by_second[b] if b in by_second else next(fresh) for b in range(second.k))
     labels = torch.tensor(numbers)[second.labels]
+    both = torch.stack([part.double() for part in errors], dim=1)
+    sums = torch.zeros(first.k, 2, dtype=torch.float64).index_add_(0, first.labels, both)
     return PlanDifference(
         pairs=tuple(_pair(first, second, a, b, int(counts[a, b])) for a, b in partners.items()),
         numbers=numbers,
         counts=counts,
         labels=labels,
         moved=labels != first.labels,
-        gain=errors[0].double() - errors[1].double(),
+        gain=both[:, 0] - both[:, 1],
+        mean_errors=sums / counts.sum(dim=1, keepdim=True).clamp(min=1),
         rand_index=float(adjusted_rand_score(first.labels.numpy(), second.labels.numpy())),
     )
 

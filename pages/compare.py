@@ -24,7 +24,7 @@ def main() -> None:
     except EngineError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    if two_plans.is_linked():
+    if two_plans.is_linked() and "view" not in st.query_params:
         st.session_state.setdefault("view", _PAIR)
     view = st.segmented_control(
         "View",

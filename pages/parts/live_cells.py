@@ -32,6 +32,7 @@ def describe_cells(sweep: SweepResult, curves: Curves, *, theme: str) -> dict[st
     ours = {(k, point.rate): point for k in ks for point in curves.by_k[k]}
     svds = {point.rate: point for point in curves.baseline}
     return {
+        "theme": theme,
         "ks": [str(k) for k in ks],
         "rates": [f"{rate:.0%}" for rate in rates],
         "cells": [

@@ -15,6 +15,18 @@ from pages.parts.wording import literal
 _SHOWN = 5000  # rows a table sends to the browser; the download holds all
 _TABLE_ROWS = 11
 _MOVED, _ALL = "Those that moved", "All tokens"
+_COLUMNS = [
+    "Subspace",
+    "Tokens in A",
+    "Tokens in B",
+    "In both",
+    "Error in A",
+    "Error in B",
+    "j in A",
+    "j in B",
+    "Mean angle",
+    "Greatest angle",
+]
 _DEEPEST = 0.4  # of the shade behind a number, which must stay readable
 
 
@@ -86,36 +98,54 @@ def token_frame(pair: Pair, table: EmbeddingTable) -> pd.DataFrame:
 
 
 def show_subspaces(pair: Pair) -> None:
-    """The partners: what they share, and how far one is turned against the other."""
-    st.subheader("Partners")
-    first, second, names = pair.first.factorization, pair.second.factorization, pair.numbers
-    frame = pd.DataFrame(
-        [
-            {
-                "Subspace": names[item.first],
-                "Tokens in A": first.sizes[item.first],
-                "Tokens in B": second.sizes[item.second],
-                "In both": item.shared,
-                "j in A": first.dimensions[item.first],
-                "j in B": second.dimensions[item.second],
-                "Mean angle": item.mean_angle,
-                "Greatest angle": item.greatest_angle,
-            }
-            for item in pair.difference.pairs
-        ]
-    )
-    count = st.column_config.NumberColumn(format="localized")
-    angle = st.column_config.NumberColumn(
-        format="%.1f°", help="Principal angles between the two: 0° is the same, 90° a right angle"
-    )
+    """What becomes of each subspace: its tokens, their errors, how far its partner is turned."""
+    st.subheader("Subspaces")
     st.dataframe(
-        frame,
+        subspace_frame(pair),
         hide_index=True,
+        placeholder="–",
         column_config={
-            **dict.fromkeys(("Tokens in A", "Tokens in B", "In both"), count),
-            **dict.fromkeys(("Mean angle", "Greatest angle"), angle),
+            **dict.fromkeys(
+                ("Tokens in A", "Tokens in B", "In both"),
+                st.column_config.NumberColumn(format="localized"),
+            ),
+            **dict.fromkeys(
+                ("Error in A", "Error in B"),
+                st.column_config.NumberColumn(
+                    format="percent", help="Mean over the tokens that live in it in A"
+                ),
+            ),
+            **dict.fromkeys(
+                ("Mean angle", "Greatest angle"),
+                st.column_config.NumberColumn(
+                    format="%.1f°",
+                    help="Principal angles between the partners: 0° is the same direction, 90° a "
+                    "right angle",
+                ),
+            ),
         },
     )
+
+
+def subspace_frame(pair: Pair) -> pd.DataFrame:
+    """One line a number: A's subspaces, then those that only B has."""
+    found, first, second = pair.difference, pair.first.factorization, pair.second.factorization
+    partners = {item.first: item for item in found.pairs}
+    lines: list[dict[str, object]] = []
+    for number, name in enumerate(pair.numbers):
+        in_b = found.numbers.index(number) if number in found.numbers else None
+        line: dict[str, object] = {"Subspace": name}
+        if number < first.k:
+            mean_a, mean_b = found.mean_errors[number].tolist()
+            line |= {"Tokens in A": first.sizes[number], "Error in A": mean_a, "Error in B": mean_b}
+            line["j in A"] = first.dimensions[number]
+        if in_b is not None:
+            line |= {"Tokens in B": second.sizes[in_b], "j in B": second.dimensions[in_b]}
+        if (item := partners.get(number)) is not None:
+            line |= {"In both": item.shared, "Mean angle": item.mean_angle}
+            line["Greatest angle"] = item.greatest_angle
+        lines.append(line)
+    return pd.DataFrame(lines, columns=_COLUMNS)
 
 
 def show_flow(pair: Pair) -> None:

@@ -13,6 +13,7 @@ from pages.parts.plan_pair import SHIPPED, SVD, Pair, load_pair
 from pages.parts.wording import literal, short_bytes
 
 _FIRST, _SECOND = "pair-a", "pair-b"
+_EVEN = 0.01  # relative; two seeds of one plan lie up to 0.02 apart
 _SUBSPACE, _MOVED, _WINS = "Subspace", "Who moved", "Where one wins"
 
 
@@ -38,7 +39,7 @@ def show(table: EmbeddingTable) -> None:
                 icon=":material/info:",
             )
             return
-        left, right = st.columns(2, gap="large")
+        left, right = st.columns(2, gap="medium")
         second = {**plans, SVD: "the SVD of A’s size"}
         with left:
             first_name = _choose("Plan A", _FIRST, plans, _usual_first(plans))
@@ -56,7 +57,8 @@ def show(table: EmbeddingTable) -> None:
     _show_maps(table, pair)
     pair_tables.show_rows(pair, table)
     pair_tables.show_subspaces(pair)
-    pair_tables.show_flow(pair)
+    if pair.regrouped:
+        pair_tables.show_flow(pair)
 
 
 def _plans(table: EmbeddingTable) -> dict[str, str]:
@@ -84,18 +86,20 @@ def _choose(label: str, name: str, plans: dict[str, str], usual: str) -> str:
     Not bound as other controls are: a link names runs by their ids, and one that is gone is told.
     """
     kept = f"{name}.kept"
-    linked = st.query_params.get(name)
-    gone = linked is not None and linked not in plans
+    linked, before = st.query_params.get(name), st.session_state.get(kept)
+    gone = linked not in (None, before, *plans)
     if gone:
         st.warning(
-            f"The link names “{literal(linked or '')}” as {label}: no plan of this table is called "
-            "so. It may have been deleted; choose another.",
+            f"The link names “{literal(str(linked))}” as {label}, which is no plan of this table. "
+            "It may have been deleted, or be of another table; choose another.",
             icon=":material/warning:",
         )
-    elif linked is not None and linked != st.session_state.get(kept):
+    elif linked in plans and linked != before:
         st.session_state[name] = linked
-    elif name not in st.session_state and st.session_state.get(kept) in plans:
-        st.session_state[name] = st.session_state[kept]
+    elif name not in st.session_state:
+        st.session_state[name] = before
+    if st.session_state.get(name) not in plans:
+        st.session_state.pop(name, None)
 
     def follow() -> None:
         st.query_params[name] = st.session_state[kept] = st.session_state[name]
@@ -117,15 +121,17 @@ def _choose(label: str, name: str, plans: dict[str, str], usual: str) -> str:
 def _say(pair: Pair) -> None:
     """Who is closer and who moved, in a sentence, then in figures."""
     first, second, found = pair.first, pair.second, pair.difference
-    lead = second.error - first.error
-    winner = "**Equal**" if lead == 0 else "**A is closer**" if lead > 0 else "**B is closer**"
-    moved = (
-        f"**{found.share_moved:.0%} of the tokens moved** to another subspace."
-        if pair.regrouped
-        else "One of them has a single subspace, so there is none to move to."
-    )
+    if abs(second.error - first.error) <= _EVEN * max(first.error, second.error):
+        winner = "**About even**"
+    else:
+        winner = "**A is closer**" if first.error < second.error else "**B is closer**"
+    if pair.regrouped:
+        moved = f"**{found.share_moved:.0%} of the tokens moved** to another subspace."
+    else:
+        single = "A" if first.factorization.k == 1 else "B"
+        moved = f"{single} has one subspace for all tokens, so none can move."
     st.markdown(
-        f":material/balance: {winner} to the table: A loses {first.error:.2%} of the energy in "
+        f":material/balance: {winner}: A loses {first.error:.2%} of the energy in "
         f"{short_bytes(first.factorization.stored_bytes)}, B {second.error:.2%} in "
         f"{short_bytes(second.factorization.stored_bytes)}. {moved}"
     )
@@ -145,6 +151,12 @@ def _say(pair: Pair) -> None:
             "Of all pairs of tokens: are they together in both plans or apart in both? 1 is the "
             "same grouping, 0 what chance would give.",
         )
+        _metric(
+            row,
+            *_turned(pair),
+            "Principal angles between partners: 0° is the same direction, 90° a right angle. Two "
+            "subspaces of more than half the width always share some directions.",
+        )
     _metric(
         row,
         ("Closer in B", f"{found.closer_in_second:.1%}"),
@@ -157,12 +169,6 @@ def _say(pair: Pair) -> None:
         f"in B; in A {first.row_errors.mean():.2%}",
         "Every token counts the same, by its error against its own row; in the error of the whole "
         "table, long rows count more.",
-    )
-    _metric(
-        row,
-        *_turned(pair),
-        "Principal angles between partners: 0° is the same direction, 90° a right angle. Two "
-        "subspaces of more than half the width always share some directions.",
     )
     if pair.regrouped and (found.alone_in_first or found.alone_in_second):
         alone = ", ".join(name for name in pair.numbers if "only" in name)

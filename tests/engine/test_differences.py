@@ -147,6 +147,7 @@ def test_split_subspace_by_hand() -> None:
     assert found.labels.tolist() == [0, 0, 2, 1, 1]
     assert found.moved.tolist() == [False, False, True, False, False]
     assert (found.alone_in_first, found.alone_in_second) == ((), (0,))
+    np.testing.assert_allclose(found.mean_errors, [[0.5, 0.5], [0.5, 0.3]], rtol=1e-7)
     assert (found.share_moved, found.closer_in_first, found.closer_in_second) == (0.2, 0.2, 0.4)
 
 

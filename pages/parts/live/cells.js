@@ -71,6 +71,7 @@ export default function ({ data, parentElement, setStateValue }) {
     }
   };
 
+  find(".cells").style.colorScheme = data.theme; // what the browser draws of a slider
   // A rerun of the script comes back with the same cells: the sliders stay where they are.
   if (!sliders.k.dataset.placed) {
     for (const name of ["k", "rate"]) {
