@@ -87,8 +87,7 @@ def _choose(label: str, name: str, plans: dict[str, str], usual: str) -> str:
     """
     kept = f"{name}.kept"
     linked, before = st.query_params.get(name), st.session_state.get(kept)
-    gone = linked not in (None, before, *plans)
-    if gone:
+    if linked not in (None, before, *plans):
         st.warning(
             f"The link names “{literal(str(linked))}” as {label}, which is no plan of this table. "
             "It may have been deleted, or be of another table; choose another.",
@@ -100,10 +99,6 @@ def _choose(label: str, name: str, plans: dict[str, str], usual: str) -> str:
         st.session_state[name] = before
     if st.session_state.get(name) not in plans:
         st.session_state.pop(name, None)
-
-    def follow() -> None:
-        st.query_params[name] = st.session_state[kept] = st.session_state[name]
-
     options = list(plans)
     chosen = st.selectbox(
         label,
@@ -111,10 +106,8 @@ def _choose(label: str, name: str, plans: dict[str, str], usual: str) -> str:
         options.index(usual),
         format_func=lambda option: plans[option],
         key=name,
-        on_change=follow,
     )
-    if not gone:
-        st.query_params[name] = st.session_state[kept] = chosen
+    st.query_params[name] = st.session_state[kept] = chosen
     return chosen
 
 
