@@ -189,10 +189,19 @@ class Factorization:
         for cluster, block in enumerate(self.coordinates):
             members = (labels == cluster).nonzero().squeeze(1)
             own = decoded(block, None if places is None else places[members])
-            result[members] = self._approximate(own, cluster)
+            result[members] = self.approximate(own, cluster)
         return result
 
-    def _approximate(self, coordinates: Tensor, cluster: int) -> Tensor:
+    def approximate(self, coordinates: Tensor, cluster: int) -> Tensor:
+        """The rows that some coordinates of a subspace stand for.
+
+        Args:
+            coordinates: Shape (m, j), in `dtype`.
+            cluster: Number of the subspace.
+
+        Returns:
+            Shape (m, d), in `dtype`.
+        """
         basis = decoded(self.bases[cluster])
         if self.offsets is None:
             return coordinates @ basis
@@ -213,7 +222,7 @@ class Factorization:
             pieces: list[Tensor] = []
             for cluster, count in enumerate(counts):
                 own = slice(read[cluster], read[cluster] + count)
-                pieces.append(self._approximate(decoded(self.coordinates[cluster], own), cluster))
+                pieces.append(self.approximate(decoded(self.coordinates[cluster], own), cluster))
                 read[cluster] += count
             grouped = torch.cat(pieces)
             yield rows, torch.empty_like(grouped).index_copy_(0, order, grouped)

@@ -15,6 +15,7 @@ from engine.rows import RowMatrix, compute_dtype, each_block
 
 _PCA_WIDTH = 50  # UMAP's neighbour search gains nothing from more columns and pays for each
 _CHUNK_ROWS = 8192
+_LARGEST_MAP = 100_000  # points a browser still pans; above, a stated sample is drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +27,14 @@ class UmapSettings:
         min_dist: How tightly points may sit, in map units.
         epochs: Rounds of the optimiser.
         seed: Decides every random choice.
+        dimensions: Columns of the layout: 2 for a plane, 3 for space.
     """
 
     neighbours: int = 15
     min_dist: float = 0.1
     epochs: int = 100
     seed: int = 0
+    dimensions: int = 2
 
     def __post_init__(self) -> None:
         """Check what UMAP would refuse in words of its own.
@@ -44,8 +47,21 @@ class UmapSettings:
                 f"UMAP needs neighbours >= 2, epochs >= 1 and 0 <= min_dist <= 1, got "
                 f"{self.neighbours}, {self.epochs} and {self.min_dist:g}"
             )
+        if self.dimensions not in (2, 3):
+            raise ParameterError(f"a map has 2 or 3 dimensions, got {self.dimensions}")
         if not 0 <= self.seed < 2**32:
             raise ParameterError(f"UMAP needs a seed of 0 to {2**32 - 1:,}, got {self.seed:,}")
+
+
+def drawn_rows(n: int) -> Tensor:
+    """Rows that a map of n draws: all of them, or an even sample of 100,000.
+
+    Returns:
+        Row numbers, shape (m,), int64, rising.
+    """
+    if n <= _LARGEST_MAP:
+        return torch.arange(n)
+    return torch.linspace(0, n - 1, _LARGEST_MAP, dtype=torch.float64).long()
 
 
 def pca_layout(matrix: RowMatrix, dimensions: int = 2) -> Tensor:
@@ -88,13 +104,13 @@ def umap_layout(
 
     Args:
         matrix: Shape (n, d).
-        settings: Neighbours, tightness, epochs and seed.
+        settings: Neighbours, tightness, epochs, seed and dimensions.
         progress: Called at every epoch; raises `engine.Cancelled` to stop. The neighbour search
             before the first epoch cannot be interrupted from inside.
 
     Returns:
-        Shape (n, 2), float32. The same seed gives the same layout on one machine. Rows that are
-        all equal come out as one point.
+        Shape (n, dimensions), float32. The same seed gives the same layout on one machine. Rows
+        that are all equal come out as one point.
 
     Raises:
         ParameterError: If there are too few rows for a neighbourhood.
@@ -105,10 +121,11 @@ def umap_layout(
     if len(matrix) < 5:
         raise ParameterError(f"a UMAP layout needs at least 5 rows, got {len(matrix)}; use PCA")
     progress(Progress(phase="Reducing to principal components", done=0, total=1))
-    width = max(2, min(_PCA_WIDTH, matrix.shape[1]))  # UMAP starts from two columns
+    # UMAP starts from as many columns as it is to give.
+    width = max(settings.dimensions, min(_PCA_WIDTH, matrix.shape[1]))
     reduced = pca_layout(matrix, width)
     if not bool(reduced.any()):
-        return reduced[:, :2]  # UMAP would divide by their spread, which is 0
+        return reduced[:, : settings.dimensions]  # UMAP would divide by their spread, which is 0
     progress(Progress(phase="Loading UMAP and finding neighbours", done=0, total=1))
     from umap import UMAP
 
@@ -117,6 +134,7 @@ def umap_layout(
         n_neighbors=min(settings.neighbours, len(matrix) - 1),
         min_dist=settings.min_dist,
         n_epochs=settings.epochs,
+        n_components=settings.dimensions,
         init="pca",
         random_state=settings.seed,
         n_jobs=1,  # a fixed seed needs it, and saying so spares umap's warning

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -23,11 +24,14 @@ from engine.grid import SweepResult
 from engine.methods import factorize
 from engine.paths import assets_folder, user_data_folder
 from engine.rows import RowMatrix
+from engine.trust import MapTrust
 
 STARTER_FILE = "starter.safetensors"
 STARTER_FIGURES_FILE = "starter.json"
 SWEEP_FILE = "sweep.json"
 ACCURACY_FILE = "accuracy.json"
+MEASURES_FOLDER = "measures"
+_MEASURES = "measures"  # key of the JSON in a file's header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +68,43 @@ class Starter:
             n_init=0,
             max_iterations=1,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowMeasures:
+    """What was measured of each row of a table, with one plan and on one map.
+
+    Attributes:
+        frequency: Expected occurrences in a million tokens of English text, shape (n,), float32, to
+            about a hundredth of itself; None where rows are no tokens of text.
+        kept: Share of each row's nearest that the plan keeps, shape (n,), float32, 0 … 1; None
+            without a plan, or where there are too many rows.
+        false: Share of each row's nearest on the map that are not truly so, shape (n,), float32,
+            0 … 1; None where there are too many rows.
+        trust: How far the map can be trusted as a whole.
+        neighbours: How many nearest ``kept`` and ``false`` looked at.
+        notes: Why something is missing, each a full sentence for the user.
+    """
+
+    frequency: Tensor | None
+    kept: Tensor | None
+    false: Tensor | None
+    trust: MapTrust
+    neighbours: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeasuredPart:
+    """One file of row measures: those of a table, of a plan or of a map alone.
+
+    Attributes:
+        tensors: What is large, in as few bytes as it needs.
+        values: What is small, as plain values.
+    """
+
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
 
 
 def find_starter(fingerprint: str) -> Starter | None:
@@ -104,17 +145,17 @@ def save_accuracy(folder: Path, fingerprint: str, accuracy: SizeCurves) -> None:
     (folder / ACCURACY_FILE).write_text(text + "\n", encoding="utf-8")
 
 
-def find_umap_layout(fingerprint: str) -> Tensor | None:
-    """The UMAP layout of these rows, shape (n, 2), float32, if one was shipped or kept.
+def find_umap_layout(fingerprint: str, dimensions: int = 2) -> Tensor | None:
+    """The UMAP layout of these rows, shape (n, dimensions), float32, if one was shipped or kept.
 
     Raises:
         FormatError: If the shipped files are damaged.
     """
-    starter = find_starter(fingerprint)
+    starter = find_starter(fingerprint) if dimensions == 2 else None
     if starter is not None:
         return starter.layout
     try:
-        return load_file(_layout_path(fingerprint))["layout"]
+        return load_file(_layout_path(fingerprint, dimensions))["layout"]
     except (OSError, SafetensorError, KeyError):
         return None  # absent or damaged: it is only a cache, and is made again
 
@@ -128,16 +169,81 @@ def keep_umap_layout(fingerprint: str, layout: Tensor) -> Path:
     Raises:
         EngineError: If the disk refuses.
     """
-    path = _layout_path(fingerprint)
-    tensors = {"layout": layout.float().contiguous()}
+    path = _layout_path(fingerprint, layout.shape[1])
+    _write_tensors(path, {"layout": layout.float().contiguous()}, "the layout")
+    return path
+
+
+def find_measured_part(fingerprint: str, name: str) -> MeasuredPart | None:
+    """One part of the row measures of a table, if it was shipped or kept.
+
+    Args:
+        fingerprint: Of the rows.
+        name: "table", "neighbours", "plan-ID" ("plan-shipped") or "map-KIND".
+
+    Raises:
+        FormatError: If the shipped files are damaged.
+    """
+    for path in sorted(assets_folder().glob(f"*/{MEASURES_FOLDER}/{name}.safetensors")):
+        try:
+            part = _read_part(path)
+            if part.values["source"] == fingerprint:
+                return part
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise FormatError(f"{path.parent} is damaged: {error}; install again") from error
     try:
-        write_file(path, lambda temporary: save_file(tensors, temporary))
+        part = _read_part(_measures_path(fingerprint) / f"{name}.safetensors")
+        return part if part.values["source"] == fingerprint else None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None  # absent or damaged: it is measured again
+
+
+def keep_measured_part(
+    fingerprint: str, name: str, part: MeasuredPart, folder: Path | None = None
+) -> Path:
+    """Keep a part for the next time; it appears whole or not at all.
+
+    Args:
+        fingerprint: Of the rows.
+        name: As in `find_measured_part`.
+        part: What was measured.
+        folder: Where to, if not among what the user makes.
+
+    Returns:
+        The file.
+
+    Raises:
+        EngineError: If the disk refuses.
+    """
+    path = (folder or _measures_path(fingerprint)) / f"{name}.safetensors"
+    header = {_MEASURES: json.dumps({"source": fingerprint, **part.values})}
+    _write_tensors(path, part.tensors, "the measures", header)
+    return path
+
+
+def _read_part(path: Path) -> MeasuredPart:
+    with safe_open(path, framework="pt") as file:
+        values = json.loads((file.metadata() or {})[_MEASURES])
+        return MeasuredPart(
+            tensors={key: file.get_tensor(key) for key in file.keys()},
+            values=values,
+        )
+
+
+def _write_tensors(
+    path: Path, tensors: dict[str, Tensor], what: str, header: dict[str, str] | None = None
+) -> None:
+    try:
+        write_file(path, lambda temporary: save_file(tensors, temporary, metadata=header))
     except (OSError, SafetensorError) as error:
         raise EngineError(
-            f"could not keep the layout in {path.parent}: {error}; free some space or point "
+            f"could not keep {what} in {path.parent}: {error}; free some space or point "
             "SUBSPACE_ATLAS_HOME at a folder of your own"
         ) from error
-    return path
+
+
+def _measures_path(fingerprint: str) -> Path:
+    return user_data_folder() / MEASURES_FOLDER / fingerprint.replace(":", "-")
 
 
 def _read_starter(folder: Path, header: dict[str, dict[str, object]]) -> Starter:
@@ -160,5 +266,7 @@ def _read_accuracy(path: Path, fingerprint: object) -> SizeCurves | None:
     return SizeCurves.from_dict(values) if values.pop("source") == fingerprint else None
 
 
-def _layout_path(fingerprint: str) -> Path:
-    return user_data_folder() / "layouts" / f"{fingerprint.replace(':', '-')}.safetensors"
+def _layout_path(fingerprint: str, dimensions: int) -> Path:
+    suffix = "" if dimensions == 2 else f"-{dimensions}d"
+    name = f"{fingerprint.replace(':', '-')}{suffix}.safetensors"
+    return user_data_folder() / "layouts" / name

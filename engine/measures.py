@@ -209,19 +209,50 @@ def nearest_neighbours(
         raise ParameterError(f"the number of neighbours must be between 1 and {n - 1}, got {count}")
     approximated = isinstance(matrix, Factorization)
     asked = matrix.reconstruct(queries) if approximated else read_rows(matrix, queries)
+    return most_aligned(
+        matrix, asked, leave_out=queries, count=count, phase=phase, progress=progress
+    )[0]
+
+
+def most_aligned(
+    matrix: RowMatrix | Factorization,
+    directions: Tensor,
+    *,
+    leave_out: Tensor,
+    count: int,
+    phase: str = "Comparing neighbours",
+    progress: ProgressCallback = ignore_progress,
+) -> tuple[Tensor, Tensor]:
+    """The rows that point most along each direction.
+
+    Args:
+        matrix: As in `nearest_neighbours`.
+        directions: Shape (m, d), of any length, in the dtype the rows are computed in.
+        leave_out: A row for each direction that is not among its answers, shape (m,), int64.
+        count: Rows for each, 1 … n−1.
+        phase: What the progress reports are called.
+        progress: Called after each block of rows.
+
+    Returns:
+        Row numbers, shape (m, count), int64, best first, and their cosines, the same shape.
+
+    Cost: as `nearest_neighbours`.
+    """
+    n = matrix.shape[0]
+    approximated = isinstance(matrix, Factorization)
     blocks = matrix.blocks(_ROW_BLOCK) if approximated else each_block(matrix, _ROW_BLOCK)
-    asked = normalize(asked, dim=1)
-    best = torch.full((len(queries), count), -torch.inf, dtype=asked.dtype)
-    found = torch.zeros(len(queries), count, dtype=torch.int64)
+    asked = normalize(directions, dim=1)
+    best = torch.full((len(asked), count), -torch.inf, dtype=asked.dtype)
+    found = torch.zeros(len(asked), count, dtype=torch.int64)
     for rows, part in blocks:
         unit = normalize(part, dim=1)
-        for start in range(0, len(queries), _QUERY_BLOCK):
+        for start in range(0, len(asked), _QUERY_BLOCK):
             some = slice(start, start + _QUERY_BLOCK)
             scores = asked[some] @ unit.T
-            _leave_out(scores, queries[some] - rows.start)
+            _leave_out(scores, leave_out[some] - rows.start)
             _keep_best(best[some], found[some], scores, rows.start)
         progress(Progress(phase=phase, done=rows.stop, total=n))
-    return found
+    return found, best
 
 
 def _leave_out(scores: Tensor, own: Tensor) -> None:

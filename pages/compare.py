@@ -7,11 +7,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engine import EmbeddingTable, EngineError
 from engine.curves import choose_by_rate, has_weights, read_curves
+from engine.frequencies.language_names import name_counted
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.frontier import read_size_curves
 from engine.grid import SweepConfig, SweepResult
 from pages.parts import by_bytes, by_rate, charts, entry, fit, inputs, jobs, state
-from pages.parts.languages import name_counted
 from pages.parts.state import Source
 from pages.parts.wording import literal, short_bytes
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-import numpy as np
-import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
 
 from engine import EmbeddingTable, EngineError
-from pages.parts import charts, details, entry, headline, history, inputs, jobs, network, state
+from pages.parts import details, entry, headline, history, inputs, jobs, network, share, state
+from pages.parts.atlas.map import (
+    choose_layout,
+    drawn_rows,
+    find_layout,
+    say_what_is_drawn,
+    show_map,
+)
+from pages.parts.atlas.selection import choose_tokens, focused_row
+from pages.parts.atlas.subspaces import show_subspaces
+from pages.parts.atlas.token_card import show_token
+from pages.parts.atlas.tokens import show_tokens
 from pages.parts.model_download import has_model
 from pages.parts.plan import choose_plan
 from pages.parts.state import Source, View
 from pages.parts.wording import literal
-
-_COLOURINGS = ("Subspace", "Error", "Norm")
-_TABLE_ROWS = 11  # that fit beside the map without scrolling
-_SHOWN_TOKENS = 5000  # rows a table sends to the browser; the download holds all
 
 
 def main() -> None:
@@ -95,156 +96,29 @@ def _headline(table: EmbeddingTable, view: View | None) -> None:
 @st.fragment
 def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    kind = bar.segmented_control(
-        "Map", ["UMAP", "PCA"], default="UMAP", required=True, key="map", bind="query-params"
-    )
-    colouring = bar.segmented_control(
-        "Colour",
-        _COLOURINGS if view else _COLOURINGS[-1:],
-        default="Subspace" if view else "Norm",
-        required=True,
-        key="colour" if view else "plain-colour",
-    )
-    query = bar.text_input(
-        "Find a token",
-        key="find",
-        placeholder="part of a token, such as “berlin” or “##ing”",
-        icon=":material/search:",
-    )
-    layout = _layout(source, table, str(kind))
-    rows = state.drawn_rows(table)
-    found = _search(table, query)
-    if query and not len(found):
-        st.info(f"No token holds “{literal(query)}”.", icon=":material/search_off:")
+    with bar:
+        kind, dimensions = choose_layout()
+    selection = choose_tokens(table, view)
+    drawn = find_layout(source, table, kind, dimensions)
+    focus = focused_row(table)
+    rows = drawn_rows(table, dimensions, selection, focus)
     left, right = st.columns([2.1, 1], gap="medium")
     with left:
-        selected = _map(table, view, layout[rows], rows, str(colouring), found)
-        if len(rows) < len(table.tokens):
-            st.caption(f"An even sample of {len(rows):,} of {len(table.tokens):,} tokens is drawn.")
+        picked = show_map(table, view, drawn, rows, (selection, focus), bar)
+        say_what_is_drawn(table, rows, dimensions, selection)
     with right:
-        _token_table(table, view, selected, found, query)
+        if len(picked) == 1:
+            focus = int(picked[0])
+        if focus is not None:
+            show_token(table, view, focus)
+        show_tokens(table, view, selection, picked)
     if view is not None:
-        details.show_subspaces(view, table.tokens)
-        network.show_network(view, table, int(found[0]) if len(found) else None)
+        show_subspaces(table, view)
+        named = focus if focus is not None or not len(selection.matches) else selection.matches[0]
+        network.show_network(view, table, None if named is None else int(named))
         details.show_use(view.figures)
         details.show_fit(view)
-
-
-def _layout(source: Source, table: EmbeddingTable, kind: str) -> NDArray[np.float32]:
-    """The wanted coordinates; PCA stands in while UMAP is made."""
-    jobs.outcome("layout")  # what it made is found below
-    wanted = state.layout(table, kind)
-    if wanted is not None:
-        return wanted
-    if not jobs.is_active("layout"):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption("UMAP has not been drawn for this table yet; PCA stands in for it.")
-            if st.button("Draw UMAP", icon=":material/draw:"):
-                jobs.start("layout", source, {})
-                st.rerun(scope="fragment")
-    pca = state.layout(table, "PCA")
-    assert pca is not None
-    return pca
-
-
-def _search(table: EmbeddingTable, query: str) -> NDArray[np.int64]:
-    if not query:
-        return np.empty(0, dtype=np.int64)
-    pattern = re.compile(re.escape(query), re.IGNORECASE)
-    return np.array([i for i, token in enumerate(table.tokens) if pattern.search(token)], np.int64)
-
-
-def _map(
-    table: EmbeddingTable,
-    view: View | None,
-    layout: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    colouring: str,
-    found: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Draw the map; give the rows that are selected on it."""
-    theme = st.context.theme.type or "light"
-    points = charts.MapPoints(
-        layout=layout,
-        rows=rows,
-        tokens=[table.tokens[int(i)] for i in rows]
-        if len(rows) < len(table.tokens)
-        else table.tokens,
-        theme=theme,
-        uirevision=f"{table.fingerprint}-{st.session_state['map']}",
-    )
-    labels = None
-    if view is None:
-        figure = charts.plain_map(points)
-    elif colouring == "Subspace":
-        labels = view.factorization.labels.numpy()[rows]
-        figure = charts.subspace_map(points, labels, state.subspace_names(view, table.tokens))
-    elif colouring == "Error":
-        figure = charts.value_map(points, view.row_errors[rows], "error of the row")
-    else:
-        figure = charts.value_map(points, state.row_norms(table)[rows], "length of the row")
-    if len(found):
-        charts.add_matches(figure, points, np.flatnonzero(np.isin(rows, found)))
-    event: Any = st.plotly_chart(
-        figure,
-        key=f"map-{view.key if view else 'plain'}-{colouring}",
-        on_select="rerun",
-        selection_mode=("points", "box", "lasso"),
-        config={"displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": ["autoScale"]},
-        alt="Map of the tokens. The same tokens, searchable, are in the tables beside and below.",
-    )
-    positions = charts.trace_positions(labels, len(rows), view.factorization.k if view else 1)
-    picked = [
-        positions[point["curve_number"]][point["point_index"]]
-        for point in event.selection.points
-        if point["curve_number"] < len(positions)
-    ]
-    return rows[np.unique(np.array(picked, dtype=np.int64))]
-
-
-def _token_table(
-    table: EmbeddingTable,
-    view: View | None,
-    selected: NDArray[np.int64],
-    found: NDArray[np.int64],
-    query: str,
-) -> None:
-    shown = selected if len(selected) else found
-    if not len(shown):
-        with st.container(border=True):
-            st.markdown(
-                "**Draw a loop on the map** to list the tokens inside it, or find a token by name "
-                "above.\n\nHover to read a token. Scroll to zoom. Click a name in the legend to "
-                "hide a subspace, double-click to see it alone."
-            )
-        return
-    what = "selected on the map" if len(selected) else f"with “{literal(query)}”"
-    st.markdown(f"**{len(shown):,} {'token' if len(shown) == 1 else 'tokens'}** {what}")
-    frame = pd.DataFrame(
-        {"Token": [table.tokens[i] for i in shown], "Norm": state.row_norms(table)[shown]}
-    )
-    if view is not None:
-        frame.insert(1, "Subspace", view.factorization.labels.numpy()[shown] + 1)
-        frame.insert(2, "Error", view.row_errors[shown])
-    st.dataframe(
-        frame[:_SHOWN_TOKENS],
-        hide_index=True,
-        height=430 if len(frame) > _TABLE_ROWS else "auto",
-        column_config={
-            "Error": st.column_config.NumberColumn(format="percent", help="Of this row's energy"),
-            "Norm": st.column_config.NumberColumn(format="%.3f", help="Length of the row"),
-        },
-    )
-    if len(frame) > _SHOWN_TOKENS:
-        st.caption(f"The first {_SHOWN_TOKENS:,} are shown; the file holds all.")
-    st.download_button(
-        "Download CSV",
-        frame.to_csv(index=False).encode(),
-        "tokens.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    share.show_share(table, view, str(kind))
 
 
 entry.enter_by_app()

@@ -13,7 +13,7 @@ import click
 
 from engine import __version__
 from engine.cli.evaluating import evaluate
-from engine.cli.folders import info, restore
+from engine.cli.folders import info, report, restore
 from engine.cli.glue import glue
 from engine.cli.glue_report import glue_report
 from engine.cli.options import (
@@ -200,6 +200,7 @@ group.add_command(glue)
 group.add_command(glue_report)
 group.add_command(evaluate)
 group.add_command(info)
+group.add_command(report)
 group.add_command(restore)
 group.add_command(runs)
 

@@ -70,6 +70,31 @@ def restore(folder: Path, output: Path, as_json: bool) -> None:
         show_place("Model", place)
 
 
+@click.command()
+@click.argument("run")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="The HTML file to write.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+def report(run: str, output: Path, as_json: bool) -> None:
+    """Make one HTML file of RUN that opens anywhere, without network and without us.
+
+    RUN is a folder that compress wrote, or the id of a run that the app lists.
+    """
+    from engine.report.runs import write_report
+
+    write_report(run, output)
+    if as_json:
+        print_json({"report": str(output)})
+    else:
+        show_place("Report", output)
+
+
 def _describe(factorization: Factorization) -> dict[str, object]:
     record = factorization.record
     return {

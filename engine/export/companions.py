@@ -110,7 +110,7 @@ def find_origin(files: ModelFiles, spec: str) -> Origin:
         spec=spec,
         library=TRANSFORMERS if found[_MODULES] is None else SENTENCE_TRANSFORMERS,
         hub_id=hub_id,
-        card=_read_card_head(find_optional(files, _CARD)),
+        card=read_card(files),
         companions={name: path for name, path in found.items() if path is not None},
     )
 
@@ -155,8 +155,13 @@ def _module_folders(files: ModelFiles, path: Path | None) -> list[str]:
     return [folder for folder in folders if folder]
 
 
-def _read_card_head(path: Path | None) -> dict[str, str]:
-    """One-line values out of a card's front matter, as they are written there."""
+def read_card(files: ModelFiles) -> dict[str, str]:
+    """One-line values out of the front matter of a model's card, as they are written there.
+
+    Raises:
+        SourceError: If the hub cannot be reached for it.
+    """
+    path = find_optional(files, _CARD)
     if path is None:
         return {}
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

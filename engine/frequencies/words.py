@@ -69,17 +69,31 @@ def whole_words(tokens: Sequence[str]) -> dict[str, int]:
     Returns:
         Words without their marks, each with its row.
     """
+    mark = piece_mark(tokens)
+    if mark is None:
+        return {token: row for row, token in enumerate(tokens)}
+    if mark == "##":
+        return {token: row for row, token in enumerate(tokens) if not token.startswith(mark)}
+    return {
+        token.removeprefix(mark): row
+        for row, token in enumerate(tokens)
+        if token.startswith(mark) and token != mark
+    }
+
+
+def piece_mark(tokens: Sequence[str]) -> str | None:
+    """The mark by which these tokens tell pieces of words from whole ones.
+
+    Args:
+        tokens: One a row.
+
+    Returns:
+        "##" at what goes on, "Ġ" or "▁" at what begins; None where they are plain words.
+    """
     for mark in _PIECE_MARKS:
-        if sum(token.startswith(mark) for token in tokens) <= _MOST_PIECES * len(tokens):
-            continue
-        if mark == "##":
-            return {token: row for row, token in enumerate(tokens) if not token.startswith(mark)}
-        return {
-            token.removeprefix(mark): row
-            for row, token in enumerate(tokens)
-            if token.startswith(mark) and token != mark
-        }
-    return {token: row for row, token in enumerate(tokens)}
+        if sum(token.startswith(mark) for token in tokens) > _MOST_PIECES * len(tokens):
+            return mark
+    return None
 
 
 def check_words(tokens: Sequence[str], name: str) -> None:

@@ -11,13 +11,15 @@ from dataclasses import asdict, fields
 
 from engine.compression import CompressionConfig, compress_table
 from engine.errors import check_names
-from engine.export.keeping import keep_model
+from engine.export.keeping import keep_model, read_plan
+from engine.factorization import Factorization
 from engine.grid import LISTS
 from engine.jobs.protocol import JsonObject, Task
-from engine.layout import umap_layout
-from engine.library import keep_umap_layout
+from engine.layout import UmapSettings, umap_layout
+from engine.library import find_starter, keep_umap_layout
 from engine.progress import Progress, ProgressCallback
 from engine.recording import record_compression, record_evaluation, record_sweep
+from engine.row_measures import measure_rows
 from engine.runs import RunStore
 from engine.sources import load_table
 from engine.sweep import SweepConfig, run_sweep
@@ -46,9 +48,32 @@ def sweep(params: JsonObject, progress: ProgressCallback) -> JsonObject:
 
 
 def layout(params: JsonObject, progress: ProgressCallback) -> JsonObject:
-    """Lay ``params["source"]`` out by UMAP and keep it for the next time."""
+    """Lay ``params["source"]`` out by UMAP and keep it for the next time.
+
+    On a plane, or in as many ``params["dimensions"]``.
+    """
+    settings = UmapSettings(dimensions=params.get("dimensions", 2))
     table = _load(params, progress)
-    keep_umap_layout(table.fingerprint, umap_layout(table.matrix, progress=progress))
+    keep_umap_layout(table.fingerprint, umap_layout(table.matrix, settings, progress=progress))
+    return {"fingerprint": table.fingerprint}
+
+
+def measure(params: JsonObject, progress: ProgressCallback) -> JsonObject:
+    """Measure the rows of ``params["source"]`` with the plan ``params["run"]``, on a map.
+
+    ``params["layout"]`` is the kind of map, "UMAP" or "PCA". Where run is None, the plan is the one
+    that ships; where none ships, the map alone is measured. What comes of it is kept: see
+    `engine.row_measures.find_row_measures`.
+    """
+    table, run_id = _load(params, progress), params["run"]
+
+    def plan() -> Factorization | None:
+        if run_id is None and find_starter(table.fingerprint) is None:
+            return None
+        progress(Progress(phase="Opening the plan", done=0, total=1))
+        return read_plan(table, run_id)[0]
+
+    measure_rows(table, run_id, params["layout"], read_plan=plan, progress=progress)
     return {"fingerprint": table.fingerprint}
 
 
@@ -106,6 +131,7 @@ TASKS: dict[str, Task] = {
     "compress": compress,
     "sweep": sweep,
     "layout": layout,
+    "measure": measure,
     "model": model,
     "evaluate": evaluate,
 }

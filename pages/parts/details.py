@@ -1,64 +1,16 @@
-"""What lies under a plan's headline: its subspaces, rare and frequent tokens, the starts."""
+"""What lies under a plan's map: what rare and frequent tokens lose, and the starts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from pages.parts.languages import name_counted
-from pages.parts.palette import subspace_colour
+from engine.frequencies.language_names import name_counted
+from engine.wording import BAND_TITLES
 from pages.parts.state import View
 from pages.parts.wording import literal
-
-_BANDS = {
-    "never": "never",
-    "rare": "up to 1 in a million",
-    "medium": "up to 100 in a million",
-    "frequent": "more often",
-}
-
-
-def show_subspaces(view: View, tokens: Sequence[str]) -> None:
-    """One line a subspace, in the colours of the map."""
-    st.subheader("Subspaces")
-    theme = st.context.theme.type or "light"
-    frame = pd.DataFrame(
-        {
-            "Subspace": [f"■ {item.label + 1}" for item in view.summaries],
-            "Tokens": [item.rows for item in view.summaries],
-            "Dimension": [item.dimension for item in view.summaries],
-            "Energy kept": [item.energy_kept for item in view.summaries],
-            "Share of the error": [item.error_share for item in view.summaries],
-            "Typical tokens": [
-                "  ".join(tokens[i] for i in item.typical_rows) for item in view.summaries
-            ],
-        }
-    )
-
-    def _colour(_: object) -> list[str]:
-        return [f"color: {subspace_colour(item.label, theme)}" for item in view.summaries]
-
-    st.dataframe(
-        frame.style.apply(_colour, subset=["Subspace"]),
-        hide_index=True,
-        column_config={
-            "Subspace": st.column_config.TextColumn(width=80),
-            "Tokens": st.column_config.NumberColumn(format="localized", width=80),
-            "Dimension": st.column_config.NumberColumn(width=90),
-            "Energy kept": st.column_config.ProgressColumn(
-                format="percent", min_value=0, max_value=1, width=130
-            ),
-            "Share of the error": st.column_config.ProgressColumn(
-                format="percent", min_value=0, max_value=1, width=130
-            ),
-            "Typical tokens": st.column_config.TextColumn(
-                width="large", help="Closest to the mean direction of the subspace's rows"
-            ),
-        },
-    )
 
 
 def show_use(figures: dict[str, Any]) -> None:
@@ -74,7 +26,7 @@ def show_use(figures: dict[str, Any]) -> None:
     }
     frame = pd.DataFrame(
         {
-            "Used": [_BANDS[band["name"]] for band in bands],
+            "Used": [BAND_TITLES[band["name"]] for band in bands],
             "Tokens": [band["rows"] for band in bands],
             "Share of text": [band["share_of_text"] for band in bands],
             **{name: [band["error"] for band in found] for name, found in columns.items()},

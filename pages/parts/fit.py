@@ -8,9 +8,9 @@ from pathlib import Path
 import streamlit as st
 
 from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
+from engine.frequencies.language_names import name_language
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.frequencies.running_text import languages
-from pages.parts.languages import name_language
 from pages.parts.state import keep_upload
 from pages.parts.wording import literal
 

@@ -9,6 +9,7 @@ import streamlit as st
 from engine.paths import user_data_folder
 from engine.sources import is_hub_id
 from pages.parts import fit, plan
+from pages.parts.atlas import selection
 from pages.parts.state import Source, keep_upload
 from pages.parts.wording import literal
 
@@ -18,7 +19,7 @@ _PATH = "File or folder"
 _UPLOAD = "Upload"
 _LAST_UPLOAD = "last-upload"
 # Controls of a page that keep their value while another is looked at.
-_LASTING = ("source", "spec", "tensor", "tokens", *plan.LASTING, *fit.LASTING)
+_LASTING = ("source", "spec", "tensor", "tokens", *plan.LASTING, *fit.LASTING, *selection.LASTING)
 _LASTING_PREFIX = "accuracy-"  # one a check: their names would load the checks on every page
 
 
@@ -97,7 +98,9 @@ def _uploaded() -> Source | None:
 
 def _details(*, with_tokens: bool) -> tuple[str | None, str | None]:
     with st.expander("Which array, which tokens"):
-        tensor = st.text_input("Name of the array", key="tensor", placeholder="found by itself")
+        tensor = st.text_input(
+            "Name of the array", key="tensor", bind="query-params", placeholder="found by itself"
+        )
         tokens = ""
         if with_tokens:
             tokens = st.text_input("Tokens file", key="tokens", placeholder="beside the vectors")

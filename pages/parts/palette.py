@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from plotly.colors import sample_colorscale
 
-from engine.colours import COLOURS
 from engine.colours import subspace_colour as subspace_colour  # the charts' colours, in one place
-
-_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x", "star", "triangle-down")
+from engine.colours import subspace_symbol as subspace_symbol
 
 # Even steps of lightness, the same to every kind of colour vision; without the end that would
 # fade into the page.
@@ -24,8 +22,3 @@ ACCENT = {"light": "#111827", "dark": "#FFFFFF"}
 WORSE = {"light": "#A84300", "dark": "#FF9A57"}
 BETTER = {"light": "#005F99", "dark": "#7CC4F5"}
 PAGE = {"light": "#FFFFFF", "dark": "#0F151D"}  # backgroundColor of .streamlit/config.toml
-
-
-def subspace_symbol(label: int) -> str:
-    """Symbol of a subspace: the next one each time the colours start over."""
-    return _SYMBOLS[label // COLOURS % len(_SYMBOLS)]

@@ -7,9 +7,9 @@ import json
 import streamlit as st
 
 from engine import EngineError
-from engine.differences import compare_runs, repeats
 from engine.errors import FormatError
 from engine.reproducing import cautions, command_line, job_params, python_snippet
+from engine.run_differences import compare_runs, repeats
 from engine.runs import Run
 from pages.parts import jobs, run_list, state
 from pages.parts.state import Source

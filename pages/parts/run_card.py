@@ -12,11 +12,11 @@ from streamlit.delta_generator import DeltaGenerator
 from engine import EngineError
 from engine.archives import file_name
 from engine.curves import has_weights, read_curves
-from engine.differences import plan_figures
 from engine.exchange import export_runs
 from engine.grid import SweepResult
 from engine.labels import LONGEST_NAME, LONGEST_NOTE
 from engine.reproducing import job_params
+from engine.run_differences import plan_figures
 from engine.runs import Run, RunLabel
 from pages.parts import inputs, reruns, run_list, run_words, state
 from pages.parts.state import Source

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from engine import EngineError
-from engine.differences import Figure, RunDifference, Setting, compare_runs, compare_sweeps
+from engine.run_differences import Figure, RunDifference, Setting, compare_runs, compare_sweeps
 from engine.runs import Run
 from pages.parts import run_card, run_words, state
 from pages.parts.palette import BETTER

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from engine.differences import plan_figures
+from engine.run_differences import plan_figures
 from engine.runs import Run
 from pages.parts import run_words
 

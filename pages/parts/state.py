@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from engine import (
     measures,
     pca_layout,
 )
+from engine import layout as layouts
 from engine.errors import FormatError
 from engine.evaluation.glue.cells import CELLS_FOLDER, RUN_FILE
 from engine.evaluation.glue.summarizing import read_results
@@ -31,13 +31,13 @@ from engine.frontier import SizeCurves
 from engine.grid import SweepResult
 from engine.library import Starter, find_starter, find_umap_layout
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
+from engine.naming import suggest_names
 from engine.paths import user_data_folder
 from engine.recording import SWEEP_FILE, read_compression_figures
 from engine.runs import Run
 
 _LARGEST_COPY = 2_000_000_000  # bytes; larger tables stay mapped from their file
 _SHIPPED = "starter"  # key of the view that is no run
-_LARGEST_MAP = 100_000  # points a browser still pans; above, a stated sample is drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,12 +239,17 @@ def compressions_of(table: EmbeddingTable, runs: tuple[Run, ...]) -> tuple[Run, 
     )
 
 
-def subspace_names(view: View, tokens: Sequence[str]) -> list[str]:
-    """What a legend calls each subspace: its number and its most typical tokens."""
-    return [
-        f"{item.label + 1} · {' '.join(tokens[i] for i in item.typical_rows[:3])}"
-        for item in view.summaries
-    ]
+def subspace_names(view: View, table: EmbeddingTable) -> list[str]:
+    """What a legend calls each subspace: its number and what its tokens are."""
+    names = _names(view.key, table.fingerprint, view, table)
+    return [f"{label + 1} · {name}" for label, name in enumerate(names)]
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _names(key: str, fingerprint: str, _view: View, _table: EmbeddingTable) -> tuple[str, ...]:
+    plan = _view.factorization
+    typical = [item.typical_rows for item in _view.summaries]
+    return suggest_names(_table.tokens, plan.labels, plan.k, typical)
 
 
 def row_norms(table: EmbeddingTable) -> NDArray[np.float64]:
@@ -254,23 +259,22 @@ def row_norms(table: EmbeddingTable) -> NDArray[np.float64]:
 
 def drawn_rows(table: EmbeddingTable) -> NDArray[np.int64]:
     """Rows that a map draws: all of them, or an even sample above what a browser can pan."""
-    n = len(table.tokens)
-    return (
-        np.arange(n) if n <= _LARGEST_MAP else np.linspace(0, n - 1, _LARGEST_MAP).astype(np.int64)
-    )
+    return layouts.drawn_rows(len(table.tokens)).numpy()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Projecting the rows …")
-def _pca(fingerprint: str, _table: EmbeddingTable) -> NDArray[np.float32]:
-    return pca_layout(_table.matrix).numpy()
+def _pca(fingerprint: str, _table: EmbeddingTable, dimensions: int) -> NDArray[np.float32]:
+    return pca_layout(_table.matrix, dimensions).numpy()
 
 
-def layout(table: EmbeddingTable, kind: str) -> NDArray[np.float32] | None:
-    """Coordinates on the page, shape (n, 2); None where UMAP has not been computed yet."""
+def layout(table: EmbeddingTable, kind: str, dimensions: int = 2) -> NDArray[np.float32] | None:
+    """Coordinates of the rows, shape (n, dimensions); None where UMAP was not computed yet."""
     if kind == "PCA":
-        return _pca(table.fingerprint, table)
-    shipped = starter(table)
-    found = find_umap_layout(table.fingerprint) if shipped is None else shipped.layout
+        return _pca(table.fingerprint, table, dimensions)
+    shipped = starter(table) if dimensions == 2 else None
+    if shipped is not None:
+        return shipped.layout.numpy()
+    found = find_umap_layout(table.fingerprint, dimensions)
     return None if found is None else found.numpy()
 
 

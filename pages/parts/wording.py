@@ -8,43 +8,13 @@ from itertools import accumulate
 from unicodedata import east_asian_width
 
 from engine.evaluation.scores import Interval
+from engine.wording import duration as duration
+from engine.wording import fewer_or_more as fewer_or_more
+from engine.wording import printable as printable
+from engine.wording import short_bytes as short_bytes
+from engine.wording import short_count as short_count
 
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+\-.!|~$:<>&]")
-
-
-def short_count(value: float) -> str:
-    """A count with three digits: 7.01 M."""
-    if value < 1e4:
-        return f"{value:,.0f}"
-    rounded = float(f"{value:.3g}")  # first, or 999,999 would be 1000 k
-    scale, unit = next(
-        (scale, unit) for scale, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if rounded >= scale
-    )
-    return f"{rounded / scale:.3g} {unit}" if rounded < 1e12 else f"{rounded / scale:,.0f} {unit}"
-
-
-def short_bytes(value: float) -> str:
-    """Bytes in powers of ten: 28.0 MB."""
-    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= limit:
-            return f"{value / limit:.1f} {unit}"
-    return f"{value:.0f} bytes"
-
-
-def fewer_or_more(rate: float) -> str:
-    """What a compression rate means: 40.2% fewer."""
-    return f"{abs(rate):.1%} {'fewer' if rate >= 0 else 'more'}"
-
-
-def duration(seconds: float) -> str:
-    """A length of time: 42 s, 3 min 20 s."""
-    whole = max(0, round(seconds))
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60:02d} s"
-
-
-def printable(text: str) -> str:
-    """Text without control characters, which a drawing cannot hold."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def shorten(text: str, letters: int) -> str:

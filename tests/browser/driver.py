@@ -141,6 +141,18 @@ def find_chart(page: Page, *, position: int = 0) -> Locator:
     return chart
 
 
+def count_draws(chart: Locator) -> None:
+    """From now on count how often a chart is drawn, for `drawn_times`."""
+    chart.evaluate(
+        "chart => { window.draws = 0; chart.on('plotly_afterplot', () => { window.draws += 1; }); }"
+    )
+
+
+def drawn_times(chart: Locator) -> int:
+    """How often a chart was drawn since `count_draws`."""
+    return int(chart.evaluate("window.draws"))
+
+
 def wait_until(
     page: Page, condition: Callable[[], bool], *, what: str, seconds: float = 30
 ) -> None:

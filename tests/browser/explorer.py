@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -192,6 +193,15 @@ def download(page: Page, button: str = "Download CSV") -> list[dict[str, str]]:
         page.get_by_role("button", name=button).click()
     text = Path(event.value.path()).read_text(encoding="utf-8")
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def map_tokens(chart: Locator) -> list[str]:
+    """Tokens of all points of a map, in the order of `map_points`."""
+    return [
+        unescape(text)
+        for trace in chart_traces(chart)
+        for text in trace_texts(chart, trace["name"])
+    ]
 
 
 def map_points(chart: Locator, *, traces: list[str] | None = None) -> NDArray[np.float64]:

@@ -19,7 +19,9 @@ from pages.parts.palette import subspace_colour
 from tests.browser.driver import (
     canvas_colours,
     chart_traces,
+    count_draws,
     draw_lasso,
+    drawn_times,
     find_chart,
     open_app,
     palette_pixels,
@@ -34,6 +36,7 @@ from tests.browser.explorer import (
     download,
     expect_no_traceback,
     map_points,
+    map_tokens,
     metrics,
     open_tiny,
     search,
@@ -197,26 +200,62 @@ def test_hidden_subspaces_are_left_out_of_a_selection(
 
 @pytest.mark.parametrize("colouring", ["Error", "Norm"])
 def test_colour_by_a_value(app_server: Server, tiny: TinyTable, page: Page, colouring: str) -> None:
-    open_tiny(page, app_server, tiny, map="PCA")
+    chart = open_tiny(page, app_server, tiny, map="PCA")
     choose(page, colouring)
-    chart = find_chart(page)
-    (trace,) = chart_traces(chart)
-    assert len(trace["color"]) == len(tiny.tokens)
+    expect(page).to_have_url(re.compile(f"colour={colouring}"))
     expect(chart.locator(".cbtitle")).to_contain_text(
         {"Error": "error of the row", "Norm": "length of the row"}[colouring]
     )
-    points = np.column_stack([trace["x"], trace["y"]])
-    polygon = select(page, chart, loop_around(points))
-    inside, unsure = split_by_loop(chart, points, polygon)
-    values = {tiny.tokens.index(row["Token"]): float(row[colouring]) for row in download(page)}
-    assert inside <= set(values) <= inside | unsure
-    assert len(inside) > 20
-    rows, listed = list(values), list(values.values())
-    # The map draws them in float32.
-    np.testing.assert_allclose(listed, np.array(trace["color"])[rows], rtol=1e-6)
+    traces = chart_traces(chart)
+    assert [len(trace["color"]) for trace in traces] == [len(trace["x"]) for trace in traces]
+    codes = dict(zip(map_tokens(chart), np.concatenate([t["color"] for t in traces]), strict=True))
+    polygon = select(page, chart, loop_around(map_points(chart)))
+    inside, unsure = split_by_loop(chart, map_points(chart), polygon)
+    values = {row["Token"]: float(row[colouring]) for row in download(page)}
+    assert 20 < len(inside) <= len(values) <= len(inside | unsure)
+    # The colours have 254 steps, so values may be out of order by one of them.
+    listed = sorted(values, key=lambda token: values[token])
+    assert (np.diff([codes[token] for token in listed]) >= -1).all()
+    assert codes[listed[-1]] - codes[listed[0]] > 50
     if colouring == "Norm":
+        rows = [tiny.tokens.index(token) for token in values]
         norms = np.linalg.norm(tiny.matrix[rows].astype(np.float64), axis=1)
-        np.testing.assert_allclose(listed, norms, rtol=1e-6)  # summed in float32
+        np.testing.assert_allclose(list(values.values()), norms, rtol=1e-6)  # summed in float32
+
+
+def test_colours_change_in_the_browser_alone_and_stay(
+    app_server: Server, tiny: TinyTable, page: Page
+) -> None:
+    chart = open_tiny(page, app_server, tiny, map="PCA")
+    count_draws(chart)
+    choose(page, "Error")
+    settle(page)
+    assert drawn_times(chart) == 1, "the rerun after it draws nothing again"
+    coloured = [trace["color"] for trace in chart_traces(chart)]
+    assert all(isinstance(colours, list) for colours in coloured)
+    search(page, "word12")  # which does draw it again
+    assert [t["color"] for t in chart_traces(find_chart(page))][:3] == coloured
+    page.reload()
+    settle(page)
+    assert [t["color"] for t in chart_traces(find_chart(page))][:3] == coloured
+    expect(page.get_by_role("radio", name="Error", exact=True)).to_be_checked()
+    choose(page, "Subspace")
+    assert [t["color"] for t in chart_traces(find_chart(page))][:3] == [
+        subspace_colour(label, "light") for label in range(3)
+    ]
+    expect(page).not_to_have_url(re.compile("colour="))
+
+
+def test_colours_are_reached_by_the_keyboard(
+    app_server: Server, tiny: TinyTable, page: Page
+) -> None:
+    chart = open_tiny(page, app_server, tiny, map="PCA")
+    page.get_by_role("radio", name="Subspace", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="Error", exact=True)).to_be_focused()
+    settle(page)
+    expect(page.get_by_role("radio", name="Error", exact=True)).to_be_focused()
+    assert all(isinstance(trace["color"], list) for trace in chart_traces(chart))
 
 
 def test_map_changes_between_umap_and_pca(warm_url: str, page: Page) -> None:
@@ -236,17 +275,74 @@ def test_search_rings_and_lists_the_matches(
     app_server: Server, tiny: TinyTable, page: Page
 ) -> None:
     chart = open_tiny(page, app_server, tiny, map="PCA")
-    choose(page, "Norm")  # one trace in row order
-    everything = map_points(find_chart(page))
+    places = dict(zip(map_tokens(chart), map_points(chart), strict=True))
     search(page, "WORD1")
+    expect(page).to_have_url(re.compile("find=WORD1"))
     chart = find_chart(page)
-    wanted = [i for i, token in enumerate(tiny.tokens) if "word1" in token]
-    found = next(trace for trace in chart_traces(chart) if trace["name"] == "Found")
+    wanted = [token for token in tiny.tokens if "word1" in token]
+    *bulk, found = chart_traces(chart)
+    assert found["name"] == "Found"
     np.testing.assert_array_equal(
-        np.column_stack([found["x"], found["y"]]), everything[np.array(wanted)]
+        np.column_stack([found["x"], found["y"]]), np.array([places[token] for token in wanted])
     )
-    assert [row["Token"] for row in download(page)] == [tiny.tokens[i] for i in wanted]
+    assert [row["Token"] for row in download(page)] == wanted
+    assert sum(len(trace["selected"]) for trace in bulk) == len(wanted), "the others turn grey"
     expect(page.get_by_text(f"{len(wanted)} tokens with “WORD1”")).to_be_visible()
+
+
+def test_search_by_pattern_and_by_list(app_server: Server, tiny: TinyTable, page: Page) -> None:
+    open_tiny(page, app_server, tiny, map="PCA", find="^word1.$", **{"find-by": "Pattern"})
+    assert [row["Token"] for row in download(page)] == [f"word{n}" for n in range(10, 20)]
+    search(page, "word(")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("is no regular expression")
+    page.get_by_label("Search by").click()
+    page.get_by_role("option", name="List").click()
+    settle(page)
+    search(page, "word7 word9, nowhere")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("Not among the tokens: nowhere")
+    assert [row["Token"] for row in download(page)] == ["word7", "word9"]
+
+
+def test_filters_by_subspace_and_error_come_from_the_link(
+    app_server: Server, tiny: TinyTable, page: Page
+) -> None:
+    open_tiny(page, app_server, tiny, map="PCA", subspaces=2)
+    rows = download(page)
+    assert {row["Subspace"] for row in rows} == {"2"}
+    assert 100 < len(rows) < 600
+    card = page.locator(".st-key-subspace-card")
+    expect(card).to_contain_text("Subspace 2")
+    expect(card.locator(".js-plotly-plot")).to_have_count(2)
+    page.get_by_role("button", name="Clear", exact=True).click()
+    settle(page)
+    expect(card).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("subspaces="))
+
+
+def test_token_in_the_link_has_a_card_and_leads_to_its_neighbours(
+    app_server: Server, tiny: TinyTable, page: Page
+) -> None:
+    open_tiny(page, app_server, tiny, map="PCA", token=20)
+    card = page.locator(".st-key-token-card")
+    expect(card).to_contain_text("word20")
+    expect(card).to_contain_text("Neighbours kept")
+    assert trace_texts(find_chart(page), "Found") == ["word20"]
+    card.get_by_role("button").first.click()
+    settle(page)
+    expect(card).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("token="))
+
+
+def test_map_in_space_says_what_it_draws(app_server: Server, tiny: TinyTable, page: Page) -> None:
+    chart = open_tiny(page, app_server, tiny, **{"map": "PCA", "in": "3-D", "subspaces": 1})
+    traces = chart_traces(chart)
+    assert {trace["type"] for trace in traces} == {"scatter3d"}
+    context = next(trace for trace in traces if trace["name"] == "not selected")
+    rows = download(page)
+    assert sum(len(t["x"]) for t in traces if t is not context) == len(rows)
+    assert len(context["x"]) == len(tiny.tokens) - len(rows)
+    choose(page, "Norm")
+    assert isinstance(chart_traces(find_chart(page))[0]["color"], list)
 
 
 def test_search_without_a_match_says_so(app_server: Server, tiny: TinyTable, page: Page) -> None:

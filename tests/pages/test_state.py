@@ -12,7 +12,7 @@ import streamlit as st
 import torch
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from engine import EmbeddingTable, EngineError
+from engine import EmbeddingTable, EngineError, layout
 from pages.parts import state
 
 
@@ -77,7 +77,7 @@ def test_failed_write_leaves_nothing_and_says_why(
 
 
 def test_large_tables_are_drawn_as_an_even_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "_LARGEST_MAP", 10)
+    monkeypatch.setattr(layout, "_LARGEST_MAP", 10)
     table = EmbeddingTable(
         name="t",
         spec="t",
@@ -89,5 +89,5 @@ def test_large_tables_are_drawn_as_an_even_sample(monkeypatch: pytest.MonkeyPatc
     assert len(rows) == 10
     assert (rows[0], rows[-1]) == (0, 94)
     assert set(np.diff(rows)) <= {10, 11}
-    monkeypatch.setattr(state, "_LARGEST_MAP", 95)
+    monkeypatch.setattr(layout, "_LARGEST_MAP", 95)
     assert state.drawn_rows(table).tolist() == list(range(95))

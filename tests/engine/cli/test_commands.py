@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import os
@@ -30,7 +31,7 @@ from engine.sweep import SweepResult
 from tests.engine.cli.conftest import Shell
 from tests.engine.tables import lines, one_flat_shape, write_npy
 
-COMMANDS = ("app", "compress", "sweep", "info", "restore", "runs")
+COMMANDS = ("app", "compress", "sweep", "info", "report", "restore", "runs")
 
 
 def test_help_names_every_command(shell: Shell) -> None:
@@ -398,3 +399,16 @@ def test_replacing_a_run_is_said(shell: Shell, table: Path, tmp_path: Path) -> N
     plan = ("compress", str(table), "-k", "2", "-j", "1", "-o", str(tmp_path / "run"))
     assert "Replacing" not in shell(*plan).err
     assert "Replacing the run in" in shell(*plan).err
+
+
+def test_report_is_one_file(shell: Shell, table: Path, home: Path) -> None:
+    shell("compress", table, "-k", 3, "-j", 1, "-o", "run")
+    found = shell("report", "run", "-o", "out/lines.html")
+    assert (found.code, found.err) == (0, "")
+    assert " ".join(found.out.split()) == "Report: out/lines.html"
+    report = Path("out/lines.html").read_text(encoding="utf-8")
+    assert read_run(Path("run")).record.figures["verdict"] in html.unescape(report)
+    shell("compress", table, "-k", 2, "-j", 1)
+    (run,) = RunStore().list().runs
+    assert json.loads(shell("report", run.id, "--json").out) == {"report": "report.html"}
+    assert Path("report.html").is_file()

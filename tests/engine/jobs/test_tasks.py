@@ -19,6 +19,7 @@ from engine.layout import UmapSettings
 from engine.library import find_umap_layout
 from engine.progress import Progress, ignore_progress
 from engine.recording import SWEEP_FILE
+from engine.row_measures import find_row_measures
 from engine.runs import RunStore
 from engine.sweep import SweepResult
 from tests.engine.export.conftest import make_model
@@ -85,6 +86,18 @@ def test_layout_is_kept(source: JsonObject, monkeypatch: pytest.MonkeyPatch) -> 
     found = find_umap_layout(value["fingerprint"])
     assert found is not None
     assert torch.equal(found, made)
+
+
+def test_rows_are_measured_with_a_run_and_without(source: JsonObject) -> None:
+    made, _ = run("compress", {"source": source, "config": PLAN})
+    for run_id in (made["run"], None):
+        value, phases = run("measure", {"source": source, "run": run_id, "layout": "PCA"})
+        found = find_row_measures(value["fingerprint"], run_id, "PCA")
+        assert found is not None
+        assert found.false is not None
+        assert (found.kept is None) == (run_id is None)  # no plan ships for these rows
+        assert phases[0] == "Reading the table"
+    assert "Neighbours in the table" not in phases  # the second time, they are there
 
 
 def test_model_is_kept_with_the_plan_of_a_run(tmp_path: Path, source: JsonObject) -> None:

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.compression import CompressionConfig, compress_table
-from engine.differences import Figure, compare_runs, compare_sweeps, plan_figures
 from engine.recording import record_compression
 from engine.records import RunRecord
+from engine.run_differences import Figure, compare_runs, compare_sweeps, plan_figures
 from engine.sweep import SweepConfig, run_sweep
 from tests.engine.tables import gaussian, lines, make_table
 from tests.engine.test_records import SOURCE, json_values, make_record

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engine.frequencies.language_names import name_counted, name_language
 from engine.frequencies.running_text import languages
-from pages.parts.languages import name_counted, name_language
 
 
 def test_every_language_has_a_name() -> None:

@@ -1,0 +1,1 @@
+"""The Explore page: the map, what is selected on it, and the cards of tokens and subspaces."""

@@ -1,0 +1,93 @@
+"""The table of the tokens that are selected; a click on a row looks at its token closely."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from engine import EmbeddingTable
+from pages.parts import state
+from pages.parts.atlas.selection import Selection, focus_on
+from pages.parts.state import View
+
+_ROWS = 11  # that fit beside the map without scrolling
+_SHOWN = 5000  # rows a table sends to the browser; the download holds all
+
+
+def show_tokens(
+    table: EmbeddingTable, view: View | None, selection: Selection, picked: NDArray[np.int64]
+) -> None:
+    """List what is picked on the map, among what is selected, or say how to select.
+
+    Args:
+        table: Whose tokens.
+        view: The plan they are seen in, if there is one.
+        selection: By the controls.
+        picked: Rows picked on the map; none picked leaves the selection whole.
+    """
+    rows, words = listed(selection, picked)
+    if not words:
+        with st.container(border=True):
+            st.markdown(
+                "**Draw a loop on the map** to list the tokens inside it, find a token by name, or "
+                "choose subspaces and errors by **Filter**.\n\nHover to read a token, click to "
+                "look at it closely. Scroll to zoom. Click a name in the legend to hide a "
+                "subspace, double-click to see it alone."
+            )
+        return
+    st.markdown(f"**{len(rows):,} {'token' if len(rows) == 1 else 'tokens'}** {words}")
+    if not len(rows):
+        return
+    frame = _frame(table, view, rows)
+    key = f"tokens-{hash((words, len(rows), int(rows[0])))}"
+    st.dataframe(
+        frame[:_SHOWN],
+        hide_index=True,
+        height=430 if len(frame) > _ROWS else "auto",
+        key=key,
+        selection_mode="single-row",
+        on_select=lambda: _focus_chosen(key, rows),
+        alt="The selected tokens; select a row to look at its token closely.",
+        column_config={
+            "Error": st.column_config.NumberColumn(format="percent", help="Of this row's energy"),
+            "Norm": st.column_config.NumberColumn(format="%.3f", help="Length of the row"),
+        },
+    )
+    if len(frame) > _SHOWN:
+        st.caption(f"The first {_SHOWN:,} are shown; the file holds all.")
+    st.download_button(
+        "Download CSV",
+        frame.to_csv(index=False).encode(),
+        "tokens.csv",
+        "text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def listed(selection: Selection, picked: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:
+    """Rows to list, and what they are in words; no words where nothing is selected."""
+    if not len(picked):
+        return selection.rows, selection.words
+    if not selection.active:
+        return picked, "selected on the map"
+    return np.intersect1d(picked, selection.rows), f"selected on the map, {selection.words}"
+
+
+def _frame(table: EmbeddingTable, view: View | None, rows: NDArray[np.int64]) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {"Token": [table.tokens[i] for i in rows], "Norm": state.row_norms(table)[rows]}
+    )
+    if view is not None:
+        frame.insert(1, "Subspace", view.factorization.labels.numpy()[rows] + 1)
+        frame.insert(2, "Error", view.row_errors[rows])
+    return frame
+
+
+def _focus_chosen(key: str, rows: NDArray[np.int64]) -> None:
+    chosen: Any = st.session_state[key]["selection"]["rows"]
+    focus_on(int(rows[chosen[0]]) if chosen else None)

@@ -1,0 +1,124 @@
+"""What is on the page, to take home: its link, a report, every token's figures, a picture."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
+import pandas as pd
+import streamlit as st
+
+from engine import EmbeddingTable
+from engine.archives import file_name
+from engine.report import ReportedMap, ReportedPlan, build_report
+from pages.parts import state
+from pages.parts.state import View
+
+_FORMATS = {"PNG": "png", "SVG": "svg"}
+_FORMAT = "picture"  # key of the control
+
+
+def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
+    """The menu.
+
+    Args:
+        table: What the page shows.
+        view: The plan on the map; None before there is one.
+        kind: The map that is drawn: ``"UMAP"`` or ``"PCA"``.
+    """
+    places = _places(table, kind)
+    name = file_name(table.name)
+    with st.popover("Share", icon=":material/share:", width="content"):
+        st.markdown("**Link** to what you see: table, plan, map, colours")
+        st.code(_link(), language=None, wrap_lines=True)
+        if view is not None:
+            st.markdown("**Report**: one page with the map, the figures and every setting")
+            st.download_button(
+                "Report (HTML)",
+                partial(_make_report, table, view, places),
+                f"{name}-report.html",
+                "text/html",
+                icon=":material/description:",
+                on_click="ignore",
+                help="Opens in any browser, without network and without this app; about 6 MB.",
+            )
+        st.markdown("**Figures** of all tokens: subspace, error, norm, place on the map")
+        st.download_button(
+            "Every token (CSV)",
+            partial(_make_csv, table, view, places),
+            f"{name}-tokens.csv",
+            "text/csv",
+            icon=":material/table:",
+            on_click="ignore",
+        )
+        st.markdown("**Picture**: the camera over the map saves it as it is drawn now")
+        st.segmented_control(
+            "Camera saves",
+            list(_FORMATS),
+            default="PNG",
+            required=True,
+            key=_FORMAT,
+            label_visibility="collapsed",
+            help="PNG at twice the size of the screen. In an SVG words stay words; the points are "
+            "a picture inside it.",
+        )
+
+
+def picture_options(table: EmbeddingTable) -> dict[str, Any]:
+    """What a map's ``config`` says of its camera: the format chosen in the menu, a good name."""
+    kind = _FORMATS[st.session_state.get(_FORMAT) or "PNG"]
+    options = {"format": kind, "filename": f"{file_name(table.name)}-map", "scale": 2}
+    return {"toImageButtonOptions": options}
+
+
+def _link() -> str:
+    query = urlencode(st.query_params.to_dict())
+    return f"{st.context.url or ''}{'?' if query else ''}{query}"
+
+
+def _places(table: EmbeddingTable, kind: str) -> ReportedMap:
+    """The map as it is drawn: PCA stands in for a UMAP that has not been made."""
+    layout = state.layout(table, kind)
+    if layout is None:
+        kind, layout = "PCA", state.layout(table, "PCA")
+    assert layout is not None
+    return ReportedMap(kind=kind, layout=layout, rows=state.drawn_rows(table))
+
+
+def _make_report(table: EmbeddingTable, view: View, places: ReportedMap) -> bytes:
+    """Made in a thread of its own when the button is pressed."""
+    reported = ReportedPlan(
+        table=table,
+        factorization=view.factorization,
+        figures=view.figures,
+        row_errors=view.row_errors,
+        summaries=view.summaries,
+        **_made_how(table, view),
+    )
+    sweep, origin = state.current_sweep(table)
+    return build_report(reported, places, sweep=sweep, origin=origin)
+
+
+def _made_how(table: EmbeddingTable, view: View) -> dict[str, Any]:
+    """Settings, versions and date of a plan."""
+    if view.run_id is None:
+        shipped = state.starter(table)
+        assert shipped is not None
+        return {"config": shipped.config}
+    record = state.run_store().load(view.run_id).record
+    return {
+        "config": record.config,
+        "versions": record.versions,
+        "created": record.created_at,
+    }
+
+
+def _make_csv(table: EmbeddingTable, view: View | None, places: ReportedMap) -> bytes:
+    frame = pd.DataFrame({"token": list(table.tokens), "norm": state.row_norms(table)})
+    if view is not None:
+        frame.insert(1, "subspace", view.factorization.labels.numpy() + 1)
+        frame.insert(2, "error", view.row_errors)
+    method = places.kind.lower()
+    frame[f"{method}_x"], frame[f"{method}_y"] = places.layout[:, 0], places.layout[:, 1]
+    return frame.to_csv(index=False).encode()

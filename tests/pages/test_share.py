@@ -1,0 +1,122 @@
+"""The Share menu of Explore as a script: the link, what can be taken home, and what is in it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from engine import RunStore, load_table
+from engine.compression import CompressionConfig, compress_table
+from engine.recording import record_compression
+from pages.parts import jobs, share, state
+from tests.engine.report.plans import Page
+from tests.pages.fake_queue import FakeQueue
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+TOKENS = ["plain", '"quoted", with comma', "=SUM(A1)", "</script>", "ünï", "  spaced"]
+
+
+@pytest.fixture(autouse=True)
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQueue:
+    fake = FakeQueue()
+    monkeypatch.setattr(jobs, "job_queue", lambda: fake)
+    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path / "home"))
+    st.session_state.clear()
+    return fake
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.npy"
+    tokens = [*TOKENS, *(f"token {row}" for row in range(len(TOKENS), 60))]
+    np.save(path, np.random.default_rng(4).normal(size=(60, 8)).astype(np.float32))
+    path.with_suffix(".tokens.txt").write_text("\n".join(tokens), encoding="utf-8")
+    return path
+
+
+def keep_run(path: Path) -> str:
+    table, config = load_table(path), CompressionConfig(k=2, j=3, n_init=1)
+    return RunStore().create(*record_compression(table, config, compress_table(table, config))).id
+
+
+def open_file(path: Path, **query: str) -> AppTest:
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    for name, value in {
+        "source": "File or folder",
+        "spec": str(path),
+        "map": "PCA",
+        **query,
+    }.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def offered(app: AppTest) -> set[str]:
+    buttons = [button.proto for button in app.get("download_button")]
+    assert all(button.deferred_file_id for button in buttons if button.label in _OURS)
+    return {button.label for button in buttons} & _OURS
+
+
+_OURS = {"Report (HTML)", "Every token (CSV)"}
+
+
+def test_link_holds_what_is_looked_at(path: Path) -> None:
+    run = keep_run(path)
+    app = open_file(path, run=run)
+    (link,) = [code.value for code in app.code if "?" in code.value]
+    assert f"run={run}" in link
+    assert "source=File+or+folder" in link
+    assert offered(app) == _OURS
+
+
+def test_table_without_a_plan_has_no_report(path: Path) -> None:
+    assert offered(open_file(path)) == {"Every token (CSV)"}
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_csv_holds_every_token_as_it_is(path: Path, planned: bool) -> None:
+    table = load_table(path)
+    view = None
+    if planned:
+        state.choose_run(keep_run(path))
+        view = state.current_view(table)
+        assert view is not None
+    places = share._places(table, "UMAP")
+    assert places.kind == "PCA", "no UMAP has been drawn yet"
+    text = io.BytesIO(share._make_csv(table, view, places))
+    frame = pd.read_csv(text, keep_default_na=False)
+    assert frame["token"].tolist() == list(table.tokens)
+    np.testing.assert_allclose(frame["norm"], np.linalg.norm(table.matrix, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(frame[["pca_x", "pca_y"]], places.layout, rtol=1e-6)
+    assert ("subspace" in frame) is planned
+    if view is not None:
+        assert frame["subspace"].tolist() == (view.factorization.labels + 1).tolist()
+        np.testing.assert_allclose(frame["error"], view.row_errors)
+
+
+def test_report_is_of_the_run_that_is_shown(path: Path) -> None:
+    run = keep_run(path)
+    state.choose_run(run)
+    table = load_table(path)
+    view = state.current_view(table)
+    assert view is not None
+    page = Page(report=share._make_report(table, view, share._places(table, "PCA")))
+    record = RunStore().load(run).record
+    assert record.figures["verdict"] in page.words
+    assert f"{record.created_at:%d %B %Y, %H:%M} UTC" in page.words
+
+
+def test_camera_saves_what_the_menu_says(path: Path) -> None:
+    table = load_table(path)
+    options = share.picture_options(table)["toImageButtonOptions"]
+    assert options == {"format": "png", "filename": "rows-map", "scale": 2}
+    st.session_state["picture"] = "SVG"
+    assert share.picture_options(table)["toImageButtonOptions"]["format"] == "svg"
