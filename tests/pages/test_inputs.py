@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import streamlit as st
 from streamlit.elements.lib import policies
 from streamlit.testing.v1 import AppTest
 
-from pages.parts import jobs
+from pages.parts import inputs, jobs
+from pages.parts.state import Source
 from tests.pages.fake_queue import FakeQueue
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -28,7 +31,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     return app.run()
 
 
-@pytest.mark.parametrize("page", ["explore", "compare", "accuracy"])
+@pytest.mark.parametrize("page", ["explore", "compare", "accuracy", "runs"])
 def test_no_control_that_keeps_its_value_is_warned_of(
     app: AppTest, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,6 +52,7 @@ def test_controls_keep_their_values_while_other_pages_are_looked_at(app: AppTest
     app.switch_page("pages/accuracy.py").run()
     app.segmented_control(key="accuracy-evidence").set_value("GLUE results").run()
     app.switch_page("pages/compare.py").run()
+    app.switch_page("pages/runs.py").run()
     app.switch_page("pages/explore.py").run()
     assert not app.exception
     assert (app.slider(key="k").value, app.segmented_control(key="bits").value) == (3, "8")
@@ -56,3 +60,33 @@ def test_controls_keep_their_values_while_other_pages_are_looked_at(app: AppTest
     assert app.selectbox(key="source").value == "File or folder"
     app.switch_page("pages/accuracy.py").run()
     assert app.segmented_control(key="accuracy-evidence").value == "GLUE results"
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        (Source(spec="bundled:minilm"), "Bundled model"),
+        (Source(spec="org/name", tensor="rows"), "Hugging Face model"),
+        (Source(spec="org/name", tokens="names.txt"), "File or folder"),
+        (Source(spec="rows.npy"), "File or folder"),
+        (Source(spec="/data/model"), "File or folder"),
+        (Source(spec="table-*.npy"), "File or folder"),
+        (Source(spec="{home}/uploads/ab/mine.npy", tokens="{home}/uploads/cd/t.txt"), "Upload"),
+    ],
+)
+def test_controls_are_pointed_at_the_table_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Source, kind: str
+) -> None:
+    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path))
+    state: dict[str, object] = {"tensor": "of another", "tokens": "of another"}
+    monkeypatch.setattr(st, "session_state", state)
+    spec, tokens = (
+        text and text.replace("{home}", str(tmp_path)) for text in (source.spec, source.tokens)
+    )
+    inputs.point_at(replace(source, spec=str(spec), tokens=tokens))
+    assert state["source"] == kind
+    if kind == "Upload":
+        assert state["last-upload"] == (spec, tokens)
+    elif kind != "Bundled model":
+        shown = (state["spec"], state["tensor"], state["tokens"])
+        assert shown == (spec, source.tensor or "", tokens or "")
