@@ -132,6 +132,7 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
 
 def _layout(source: Source, table: EmbeddingTable, kind: str) -> NDArray[np.float32]:
     """The wanted coordinates; PCA stands in while UMAP is made."""
+    jobs.join("layout", source, {})
     jobs.outcome("layout")  # what it made is found below
     wanted = state.layout(table, kind)
     if wanted is not None:
