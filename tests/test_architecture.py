@@ -48,7 +48,7 @@ FLOORS = (
     {"cells", "compression", "curves", "figures", "frontier", "grid", "sweep"},
     {"library", "recording", "records", "runs"},
     {"evaluation", "export"},
-    {"jobs"},
+    {"access", "jobs"},
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.parts import fit, plan
+from pages.parts import fit, hosting, plan
 from pages.parts.state import Source, keep_upload
 from pages.parts.wording import literal
 
@@ -44,7 +44,13 @@ def choose_source() -> Source | None:
             return _uploaded()
         placeholder = "bert-base-uncased" if kind == _HUB else "/data/vectors.npy"
         label = "Model id" if kind == _HUB else "Path on this machine"
-        spec = st.text_input(label, key="spec", bind="query-params", placeholder=placeholder)
+        spec = st.text_input(
+            label,
+            key="spec",
+            bind="query-params",
+            placeholder=placeholder,
+            help=hosting.access().describe() if kind == _PATH else None,
+        )
         if not spec.strip():
             return None
         tensor, tokens = _details(with_tokens=kind == _PATH)

@@ -10,6 +10,7 @@ import streamlit as st
 from engine import EngineError
 from engine.jobs.queue import JobQueue, request_digest
 from engine.jobs.status import JobStatus
+from pages.parts import hosting
 from pages.parts.state import Source
 from pages.parts.wording import duration, literal
 
@@ -34,8 +35,10 @@ def start(slot: str, source: Source, params: dict[str, Any]) -> None:
         params: What else the task takes.
     """
     st.session_state.pop(f"message.{slot}", None)
+    request = _request(source, params)
     try:
-        job_id = job_queue().submit(slot, _request(source, params))
+        hosting.access().check_job(request)
+        job_id = job_queue().submit(slot, request)
     except EngineError as error:
         st.session_state[f"message.{slot}"] = ("error", literal(str(error)))
         return
