@@ -25,7 +25,7 @@ SCREEN = [REPOSITORY / "app.py", *sorted((REPOSITORY / "pages").rglob("*.py"))]
 # The rooms of engine/ from the ground up. A room may import rooms of its own floor and below, but
 # no two rooms each other. A new room needs a place here.
 FLOORS = (
-    {"archives", "colours", "errors", "folders", "journal", "paths", "progress"},
+    {"archives", "colours", "errors", "folders", "journal", "memory", "paths", "progress"},
     {"provenance", "residuals", "rows"},
     {"table"},
     {"coding", "frequencies", "sources"},

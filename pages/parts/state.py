@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+import torch
 from numpy.typing import NDArray
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
@@ -31,6 +32,7 @@ from engine.frontier import SizeCurves
 from engine.grid import SweepResult
 from engine.library import Starter, find_starter, find_umap_layout
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
+from engine.memory import check_memory
 from engine.paths import uploads_folder
 from engine.recording import SWEEP_FILE, read_compression_figures
 from engine.runs import Run
@@ -88,9 +90,13 @@ def load_source(source: Source) -> EmbeddingTable:
 @st.cache_resource(max_entries=3, show_spinner="Reading the table …")
 def _load(source: Source, stamps: tuple[float, ...]) -> EmbeddingTable:
     table = load_table(source.spec, tensor=source.tensor, tokens=source.tokens)
-    if table.dense_bytes > _LARGEST_COPY:
+    converted = table.matrix.dtype != getattr(torch, table.source_dtype)  # and so a copy already
+    if converted or table.dense_bytes > _LARGEST_COPY:
         return table
     # A mapped file that is written anew under a running server would end it: keep our own copy.
+    check_memory(
+        f"A copy of {table.name}", table.dense_bytes, "keep fewer rows or close other programs"
+    )
     return replace(table, matrix=table.matrix.clone())
 
 
