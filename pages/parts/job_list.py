@@ -8,7 +8,7 @@ from engine.jobs.status import JobState, JobStatus
 from pages.parts import jobs
 from pages.parts.wording import duration, literal
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 1.5  # the job's own panel looks more often, on the page that started it
 _ENDED_SHOWN = 5
 _KINDS = {
     "compress": "Compression",
@@ -27,7 +27,7 @@ _ENDINGS: dict[JobState, tuple[str, str]] = {
 def show_jobs() -> None:
     """List the jobs in the sidebar; nothing where there was none yet.
 
-    While one waits or runs the list looks again every second by itself, without the page.
+    While one waits or runs the list looks again by itself, without the page.
     """
     known = jobs.job_queue().jobs()
     if not known:

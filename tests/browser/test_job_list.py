@@ -16,8 +16,6 @@ from tests.browser.explorer import (
     TinyTable,
     expect_alert,
     finish_compress,
-    go_to_accuracy,
-    go_to_learn,
     link,
     press_compress,
     runs_on_disk,
@@ -41,6 +39,12 @@ def cancels(page: Page) -> Locator:
     return job_list(page).get_by_role("button", name="Cancel")
 
 
+def turn_to(page: Page, name: str, heading: str) -> None:
+    """Change the page while a job runs: with its panel looking again and again, none is at rest."""
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("heading", name=heading).wait_for()
+
+
 def test_two_visitors_wait_in_one_line_and_each_gets_only_its_own(
     app_server: Server, tiny: TinyTable, page: Page, open_page: PageOpener
 ) -> None:
@@ -60,10 +64,12 @@ def test_two_visitors_wait_in_one_line_and_each_gets_only_its_own(
         expect(cancels(page)).to_have_count(1)
         other.reload()
         expect(job_list(other)).to_contain_text("Compression, yours")
-        go_to_learn(other)
+        turn_to(other, "Learn", "Why several subspaces?")
         expect(job_list(other)).to_contain_text("Waiting for its turn, next in line")
         expect(cancels(other)).to_have_count(1)
-        go_to_accuracy(page)  # any page will do to cancel one's own
+        turn_to(
+            page, "Accuracy", "Does the smaller model still work?"
+        )  # any page will do to cancel one's own
         cancels(page).click()
         expect(job_list(page)).to_contain_text("Ended lately", timeout=JOB_SECONDS * 1000)
         other.get_by_role("link", name="Explore").click()
@@ -81,7 +87,7 @@ def test_nothing_is_asked_while_no_job_is_active(
     app_server: Server, tiny: TinyTable, page: Page
 ) -> None:
     sent: list[object] = []
-    page.on("websocket", lambda socket: socket.on("framesent", sent.append))
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     open_app(page, link(app_server, tiny.path, map="PCA", k=2, by="Dimension", j=2))
     before = shown_run(page.url)
     press_compress(page)

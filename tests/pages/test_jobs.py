@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import time
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -139,3 +142,20 @@ def test_other_tabs_job_for_the_same_is_watched_not_cancelled_and_heard_of(
     queue.known = [make_status("done", job_id="3-ef", kind="model", result={"path": "a.zip"})]
     app.run()
     assert texts(app) == ["result: {'path': 'a.zip'}"]
+
+
+def test_watching_costs_next_to_nothing_once_there_is_a_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def seconds() -> float:
+        began = time.process_time()
+        gc.collect()
+        return time.process_time() - began
+
+    monkeypatch.setattr(jobs, "JobQueue", lambda **_: FakeQueue())
+    before = min(seconds() for _ in range(3))
+    try:
+        jobs.job_queue.__wrapped__()
+        assert min(seconds() for _ in range(3)) < before / 5
+    finally:
+        gc.unfreeze()
