@@ -1,4 +1,4 @@
-"""The explorer: page set-up and navigation, nothing else."""
+"""The explorer: page set-up, navigation and the list of jobs, nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.parts import entry
+from pages.parts import entry, job_list
 
 _BRAND = Path(__file__).parent / "assets" / "brand"
 _MARK = str(_BRAND / "mark.svg")
@@ -24,3 +24,4 @@ st.navigation(
     ],
     position="top",
 ).run()
+job_list.show_jobs()  # after the page, so that it never delays one

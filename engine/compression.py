@@ -31,10 +31,11 @@ from engine.measures import (
     neighbour_overlap,
     sample_rows,
 )
+from engine.memory import check_memory, fit_bytes
 from engine.methods import DEFAULT_STARTS, Fitter, factorize, fit_alone
 from engine.paths import user_data_folder
 from engine.progress import Progress, ProgressCallback, ignore_progress
-from engine.requests import FitRequest
+from engine.requests import AUTO_KS, DEFAULT_K, FitRequest
 from engine.rows import RowMatrix
 from engine.table import EmbeddingTable
 
@@ -276,8 +277,10 @@ def compress_table(
     Raises:
         ParameterError: If the plan does not fit the table.
         SourceError: If the tokens cannot be counted.
+        MemoryShortageError: If it would need more memory than is free.
     """
     began = time.perf_counter()
+    _check_memory(table, config)
     use = count_row_use(
         table, config.weights, config.weight_power, config.weight_floor, progress=progress
     )
@@ -377,6 +380,22 @@ def fit_svd(
     )
     progress(Progress(phase=phase, done=1, total=1))
     return svd
+
+
+def _check_memory(table: EmbeddingTable, config: CompressionConfig) -> None:
+    n, d = table.matrix.shape
+    k = max(AUTO_KS) if config.k == "auto" else config.k
+    j = (1 - config.rate) * d if config.rate is not None else config.j
+    needed = fit_bytes(
+        n,
+        d,
+        k=k if isinstance(k, int) else DEFAULT_K,
+        j=max(j) if isinstance(j, Sequence) else min(d, j or 0),
+        plans=2 if config.weights == NO_WEIGHTS else 3,
+        on_disk=_workspace(table) is not None,
+    )
+    advice = "raise the rate, lower k or keep fewer rows, or close other programs"
+    check_memory(f"Compressing {n:,} × {d:,} numbers", needed, advice)
 
 
 def _workspace(table: EmbeddingTable) -> Path | None:

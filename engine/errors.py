@@ -38,6 +38,10 @@ class MissingDependencyError(EngineError, ImportError):
     """An optional package is needed; the message names the exact install command."""
 
 
+class MemoryShortageError(EngineError, MemoryError):
+    """Work would need more memory than is free; it was not begun."""
+
+
 class JobError(EngineError, RuntimeError):
     """A background job ended without a result."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.clustering.statistics import ScatterStatistics
 from engine.errors import ParameterError
+from engine.memory import check_memory, layout_bytes
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.rows import RowMatrix, compute_dtype, each_block
 
@@ -114,12 +115,18 @@ def umap_layout(
 
     Raises:
         ParameterError: If there are too few rows for a neighbourhood.
+        MemoryShortageError: If it would need more memory than is free.
 
     Source: McInnes, Healy, Melville, *UMAP*, arXiv 1802.03426.
     """
     settings = settings or UmapSettings()
     if len(matrix) < 5:
         raise ParameterError(f"a UMAP layout needs at least 5 rows, got {len(matrix)}; use PCA")
+    check_memory(
+        f"A UMAP map of {len(matrix):,} rows",
+        layout_bytes(len(matrix)),
+        "look at the PCA map, keep fewer rows, or close other programs",
+    )
     progress(Progress(phase="Reducing to principal components", done=0, total=1))
     # UMAP starts from as many columns as it is to give.
     width = max(settings.dimensions, min(_PCA_WIDTH, matrix.shape[1]))

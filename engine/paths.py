@@ -61,3 +61,8 @@ def user_data_folder() -> Path:
     """
     home = os.environ.get("SUBSPACE_ATLAS_HOME")
     return Path(home) if home else platformdirs.user_data_path("subspace-atlas")
+
+
+def uploads_folder() -> Path:
+    """Find the folder for the files that visitors of the app upload; it may not exist yet."""
+    return user_data_folder() / "uploads"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import psutil
-
 from engine.budget import (
     budget_for_rate,
     check_dimension,
@@ -20,6 +18,7 @@ from engine.clustering.em import EMPlan
 from engine.clustering.losses import parse_loss
 from engine.clustering.weighted_rows import WeightedRows
 from engine.errors import ParameterError
+from engine.memory import SUBSPACE_NUMBER_BYTES, free_bytes
 
 METHODS = ("messi", "svd")
 ALLOCATIONS = ("uniform", "optimal")
@@ -159,7 +158,7 @@ def _budget(n: int, d: int, k: int, request: FitRequest) -> int:
 
 def _check_memory(k: int, d: int) -> None:
     """Refuse a k whose d × d statistics do not fit: float64 sums and float32 frames of each."""
-    needed, free = k * d * d * (8 + 8 + 4), psutil.virtual_memory().available
+    needed, free = k * d * d * SUBSPACE_NUMBER_BYTES, free_bytes()
     if needed > free:
         raise ParameterError(
             f"k = {k:,} subspaces of a table {d:,} wide need {needed / 1e9:.1f} GB to fit, "

@@ -32,6 +32,7 @@ from engine.grid import (
     read_cell,
 )
 from engine.journal import Journal
+from engine.memory import check_memory, fit_bytes
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.rows import RowMatrix
 from engine.table import EmbeddingTable
@@ -69,8 +70,10 @@ def run_sweep(
             table or grid.
         FormatError: If the journal is damaged.
         SourceError: If the tokens cannot be counted.
+        MemoryShortageError: If it would need more memory than is free.
     """
     config = config or SweepConfig()
+    _check_memory(table, config)
     cells: list[SweepCell] = []
     notes: dict[str, None] = {}  # a set that keeps its order
     plans = _plans(config, len(table.matrix))
@@ -113,6 +116,16 @@ def run_sweep(
         config=config,
         cells=tuple(cells),
         notes=tuple(notes),
+    )
+
+
+def _check_memory(table: EmbeddingTable, config: SweepConfig) -> None:
+    n, d = table.matrix.shape
+    j = (1 - min(config.rates)) * d
+    check_memory(
+        f"A sweep of {n:,} × {d:,} numbers",
+        fit_bytes(n, d, k=max(config.ks, default=1), j=j, plans=2),  # one, and it in fewer bits
+        "leave out the lowest rates, keep fewer rows, or close other programs",
     )
 
 

@@ -32,6 +32,7 @@ FLOORS = (
         "finding",
         "folders",
         "journal",
+        "memory",
         "paths",
         "progress",
         "wording",
@@ -72,7 +73,7 @@ FLOORS = (
         "runs",
     },
     {"evaluation", "export", "report"},
-    {"jobs"},
+    {"access", "jobs"},
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -13,6 +13,7 @@ from engine.export.keeping import read_plan
 from engine.factorization import Factorization
 from engine.figures import is_plain_svd
 from engine.frequencies.row_use import NO_WEIGHTS, RowUse, count_row_use
+from engine.memory import check_memory, fit_bytes
 from engine.methods import Fitter, fit_alone
 from engine.progress import ProgressCallback, ignore_progress
 from engine.table import EmbeddingTable
@@ -190,6 +191,11 @@ def _fit_rivals(
 ) -> list[Variant]:
     n, d = table.matrix.shape
     rank = matching_rank(n, d, ours.parameters)
+    check_memory(
+        f"Fitting the SVDs of {n:,} × {d:,} numbers to compare with",
+        fit_bytes(n, d, k=1, j=rank, plans=1 if use is None else 2),
+        "check a smaller plan or table, or close other programs",
+    )
     rivals: list[Variant] = []
     for name, weights in (("SVD", None), ("weighted SVD", None if use is None else use.weights)):
         if name != "SVD" and weights is None:

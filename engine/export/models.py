@@ -12,6 +12,7 @@ from torch import nn
 
 from engine.errors import EngineError, ModelError
 from engine.export.companions import Origin, find_optional, find_origin
+from engine.memory import check_memory, model_bytes
 from engine.network.shape import LayerShape
 from engine.sources import find_model
 from engine.sources.files import FolderFiles, ModelFiles
@@ -50,9 +51,15 @@ class StoredModel:
 
         Raises:
             ModelError: If transformers cannot load it, or weights are missing.
+            MemoryShortageError: If it would need more memory than is free.
         """
         import transformers
 
+        check_memory(
+            f"Loading {self.files.name}",
+            model_bytes(self.weight_bytes),
+            f"close other programs, {ALONE}",
+        )
         notes = self.notes
         model, report = load_weights(self.files, self.model_class)
         if _lacks_whole_head(model, report["missing_keys"]):

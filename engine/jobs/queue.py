@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import itertools
 import secrets
 import threading
@@ -33,6 +34,16 @@ CANCEL_SECONDS = 0.3  # how long a task may take to notice before its process is
 _WARM_PATIENCE_SECONDS = 2.0
 _SAMPLE_SECONDS = 0.5
 _CLOSE_SECONDS = 5.0
+
+
+def request_digest(kind: str, params: JsonObject) -> str:
+    """What `JobStatus.request` is of a job of this kind and these parameters.
+
+    Raises:
+        ParameterError: If JSON cannot hold the parameters.
+    """
+    line = encode(Request(job_id="", kind=kind, params=params))
+    return hashlib.blake2b(line, digest_size=16).hexdigest()
 
 
 class JobQueue:
@@ -101,7 +112,9 @@ class JobQueue:
         with self._changed:
             if self._closed:
                 raise JobError("the job queue is closed and takes no new jobs; make a new one")
-            self._jobs[job_id] = Job(job_id=job_id, kind=kind, line=line)
+            self._jobs[job_id] = Job(
+                job_id=job_id, kind=kind, request=request_digest(kind, params), line=line
+            )
             if self._running and self._running.internal:
                 self._ask_to_stop(self._running, _WARM_PATIENCE_SECONDS)
             self._changed.notify_all()
@@ -114,12 +127,12 @@ class JobQueue:
             ParameterError: If there is no such job, or it ended more than 200 jobs ago.
         """
         with self._changed:
-            return self._find(job_id).status()
+            return self._describe(self._find(job_id))
 
     def jobs(self) -> list[JobStatus]:
         """All jobs that are known, in the order they came."""
         with self._changed:
-            return [job.status() for job in self._jobs.values()]
+            return [self._describe(job) for job in self._jobs.values()]
 
     def cancel(self, job_id: str) -> None:
         """Stop a job; it is cancelled within half a second.
@@ -153,7 +166,7 @@ class JobQueue:
         with self._changed:
             job = self._find(job_id)
             self._changed.wait_for(lambda: job.ended is not None, timeout)
-            return job.status()
+            return self._describe(job)
 
     def close(self) -> None:
         """Cancel what waits or runs and end the worker. Closing again does nothing."""
@@ -269,6 +282,12 @@ class JobQueue:
 
     def _next_waiting(self) -> Job | None:
         return next((job for job in self._jobs.values() if job.state == "queued"), None)
+
+    def _describe(self, job: Job) -> JobStatus:
+        if job.state != "queued":
+            return job.status()
+        waiting = (other for other in self._jobs.values() if other.state == "queued")
+        return job.status(1 + list(waiting).index(job))
 
     def _find(self, job_id: str) -> Job:
         if job_id not in self._jobs:

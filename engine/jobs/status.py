@@ -21,7 +21,9 @@ class JobStatus:
     Attributes:
         job_id: As `JobQueue.submit` gave it.
         kind: The task.
+        request: Digest of what was asked for: equal for equal requests, and tells no more.
         state: Where it is on its way.
+        place: In state "queued", how many jobs must begin before it has begun: 1 is the next one.
         phase: What is being done, for people; empty before the first report.
         done: Steps of the phase finished.
         total: Steps of the phase, at least 1.
@@ -35,7 +37,9 @@ class JobStatus:
 
     job_id: str
     kind: str
+    request: str
     state: JobState
+    place: int | None
     phase: str
     done: int
     total: int
@@ -104,6 +108,7 @@ class Job:
 
     job_id: str
     kind: str
+    request: str = ""
     line: bytes  # the request, made when the job was submitted: later changes have no say
     internal: bool = False
     state: JobState = "queued"
@@ -137,14 +142,16 @@ class Job:
         self.state, self.ended, self.line = state, time.monotonic(), b""
         self.result, self.error, self.traceback = result, error, traceback
 
-    def status(self) -> JobStatus:
-        """The picture of it that others get."""
+    def status(self, place: int | None = None) -> JobStatus:
+        """The picture of it that others get, with its place in line."""
         now = time.monotonic() if self.ended is None else self.ended
         report = self.report
         return JobStatus(
             job_id=self.job_id,
             kind=self.kind,
+            request=self.request,
             state=self.state,
+            place=place,
             phase=report.phase if report else "",
             done=report.done if report else 0,
             total=report.total if report else 1,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, fields
 
+from engine.access import Access
 from engine.compression import CompressionConfig, compress_table
 from engine.errors import check_names
 from engine.export.keeping import keep_model, read_plan
@@ -119,6 +120,7 @@ def evaluate(params: JsonObject, progress: ProgressCallback) -> JsonObject:
 
 def _load(params: JsonObject, progress: ProgressCallback) -> EmbeddingTable:
     check_names("source", params["source"], {"spec", "tensor", "tokens"})
+    Access.of_environment().check_job(params)
     progress(Progress(phase="Reading the table", done=0, total=1))
     return load_table(**params["source"])
 

@@ -151,7 +151,7 @@ def _read_or_say_why(
     spec: str, tensor: str | None, tokens: str | Path | None, mapped: bool | None
 ) -> tuple[str, SourceRows]:
     with _saying_why(spec):
-        return _read(spec, tensor, None if tokens is None else _expand(tokens), mapped)
+        return _read(spec, tensor, None if tokens is None else expand_path(tokens), mapped)
 
 
 @contextmanager
@@ -164,17 +164,25 @@ def _saying_why(spec: str) -> Generator[None]:
         ) from error
 
 
-def _expand(path: str | Path) -> Path:
+def expand_path(path: str | Path) -> Path:
+    """A path as `load_table` reads it: ``~`` is the user's home."""
     try:
         return Path(path).expanduser()
     except RuntimeError:  # "~name" of nobody here: a plain name, then
         return Path(path)
 
 
+def is_hub_id(spec: str) -> bool:
+    """Whether it is a name of the Hugging Face hub, where nothing on the disk has it."""
+    suffix = _suffix(expand_path(spec))
+    named = suffix in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES)
+    return not named and _HUB_ID.fullmatch(spec) is not None
+
+
 def _find_model(spec: str) -> ModelFiles | None:
     if spec.startswith(PREFIX):
         return bundled_files(spec.removeprefix(PREFIX))
-    path = _expand(spec)
+    path = expand_path(spec)
     if not spec or path.is_file() or _find_shards(path) is not None:
         return None
     if path.is_dir():
@@ -188,7 +196,7 @@ def _read(
     model = _find_model(spec)
     if model is not None:
         return model.name, read_model(model, tensor=tensor, tokens=tokens, mapped=mapped)
-    path = _expand(spec)
+    path = expand_path(spec)
     shards = _find_shards(path) if spec else None
     if shards is not None:
         place, paths = shards

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-import psutil
-
 from engine.errors import ShapeError, SourceError
+from engine.memory import free_bytes
 
 FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 _FLOAT32_BYTES = 4
@@ -66,7 +65,7 @@ class Declared:
         """
         if self.dtype not in (*_HALF_DTYPES, "float32") or mapped is not None:
             return bool(mapped) and self.dtype != "float64"
-        return self.float32_bytes > _COMFORTABLE_SHARE * psutil.virtual_memory().available
+        return self.float32_bytes > _COMFORTABLE_SHARE * free_bytes()
 
     @property
     def float32_bytes(self) -> int:
@@ -81,7 +80,7 @@ class Declared:
         """
         rows, columns = self.shape
         needed = self.float32_bytes
-        free = psutil.virtual_memory().available
+        free = free_bytes()
         if needed > _MEMORY_SHARE * free:
             raise SourceError(
                 f"{self.name}: {rows:,} × {columns:,} numbers need {needed / 1e9:,.1f} GB in "

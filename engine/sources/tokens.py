@@ -34,16 +34,22 @@ def tokens_for_array(
     """
     if given is not None:
         return read_token_file(given, n_rows=n_rows), []
-    names = (f"{path.stem}.tokens.txt", f"{path.stem}.txt", *_FOLDER_FILES)
-    for name in names:
-        beside = path.with_name(name)
+    candidates = token_files_beside(path)
+    for beside in candidates:
         if beside.is_file():
             return read_token_file(beside, n_rows=n_rows), []
+    names = ", ".join(beside.name for beside in candidates)
     note = (
-        f"No token names were found beside {path.name} ({', '.join(names)}), "
+        f"No token names were found beside {path.name} ({names}), "
         "so rows are named by their number."
     )
     return RowNumbers(n_rows), [note]
+
+
+def token_files_beside(path: Path) -> list[Path]:
+    """Where the tokens of an array file are looked for, the first choice first."""
+    names = (f"{path.stem}.tokens.txt", f"{path.stem}.txt", *_FOLDER_FILES)
+    return [path.with_name(name) for name in names]
 
 
 def read_token_file(path: Path, *, n_rows: int) -> list[str]:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from engine.paths import user_data_folder
 from engine.sources import is_hub_id
-from pages.parts import fit, plan
+from pages.parts import fit, hosting, plan
 from pages.parts.atlas import selection
 from pages.parts.state import Source, keep_upload
 from pages.parts.wording import literal
@@ -46,7 +46,13 @@ def choose_source() -> Source | None:
             return _uploaded()
         placeholder = "bert-base-uncased" if kind == _HUB else "/data/vectors.npy"
         label = "Model id" if kind == _HUB else "Path on this machine"
-        spec = st.text_input(label, key="spec", bind="query-params", placeholder=placeholder)
+        spec = st.text_input(
+            label,
+            key="spec",
+            bind="query-params",
+            placeholder=placeholder,
+            help=hosting.access().describe() if kind == _PATH else None,
+        )
         if not spec.strip():
             return None
         tensor, tokens = _details(with_tokens=kind == _PATH)

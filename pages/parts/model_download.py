@@ -31,6 +31,8 @@ def offer_model(row: DeltaGenerator, view: View, table: EmbeddingTable) -> None:
         view: The plan.
         table: The embedding of a model: see `has_model`.
     """
+    source, params = Source(spec=table.spec), {"run": view.run_id}
+    jobs.join("model", source, params)
     jobs.outcome("model")  # what it made is found below
     kept = find_kept_model(table, view.run_id)
     if kept is not None:
@@ -51,7 +53,7 @@ def offer_model(row: DeltaGenerator, view: View, table: EmbeddingTable) -> None:
         help="Puts this plan into the whole model, measures it before and after, and packs it: "
         "seconds for a small model, minutes for a large one.",
         on_click=jobs.start,
-        args=("model", Source(spec=table.spec), {"run": view.run_id}),
+        args=("model", source, params),
     )
 
 

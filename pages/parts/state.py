@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+import torch
 from numpy.typing import NDArray
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
@@ -31,10 +32,12 @@ from engine.frontier import SizeCurves
 from engine.grid import SweepResult
 from engine.library import Starter, find_starter, find_umap_layout
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
+from engine.memory import check_memory
 from engine.naming import suggest_names
-from engine.paths import user_data_folder
+from engine.paths import uploads_folder
 from engine.recording import SWEEP_FILE, read_compression_figures
 from engine.runs import Run
+from pages.parts import hosting
 
 _LARGEST_COPY = 2_000_000_000  # bytes; larger tables stay mapped from their file
 _SHIPPED = "starter"  # key of the view that is no run
@@ -77,8 +80,9 @@ def load_source(source: Source) -> EmbeddingTable:
     """The table, read once; read again when a file has changed.
 
     Raises:
-        EngineError: If it cannot be read.
+        EngineError: If it cannot be read, or may not be.
     """
+    hosting.access().check_source(source.spec, source.tokens)
     stamps = tuple(_stamp(path) for path in (source.spec, source.tokens) if path)
     return _load(source, stamps)
 
@@ -86,9 +90,13 @@ def load_source(source: Source) -> EmbeddingTable:
 @st.cache_resource(max_entries=3, show_spinner="Reading the table …")
 def _load(source: Source, stamps: tuple[float, ...]) -> EmbeddingTable:
     table = load_table(source.spec, tensor=source.tensor, tokens=source.tokens)
-    if table.dense_bytes > _LARGEST_COPY:
+    converted = table.matrix.dtype != getattr(torch, table.source_dtype)  # and so a copy already
+    if converted or table.dense_bytes > _LARGEST_COPY:
         return table
     # A mapped file that is written anew under a running server would end it: keep our own copy.
+    check_memory(
+        f"A copy of {table.name}", table.dense_bytes, "keep fewer rows or close other programs"
+    )
     return replace(table, matrix=table.matrix.clone())
 
 
@@ -225,9 +233,10 @@ def load_glue_run(path: str) -> GlueSummary:
         path: Of its folder; one that begins with ``~`` is looked for at home.
 
     Raises:
-        EngineError: If there is none, or it holds no cells or damaged ones.
+        EngineError: If there is none, it may not be read, or it holds no cells or damaged ones.
     """
     folder = Path.home() / path[2:] if path.startswith("~/") else Path(path)
+    hosting.access().check_path(folder)
     stamps = tuple(_stamp(str(folder / name)) for name in (CELLS_FOLDER, RUN_FILE, SUMMARY_FILE))
     return _glue_run(folder, stamps)
 
@@ -298,13 +307,14 @@ def keep_upload(file: UploadedFile) -> str:
         Its path.
 
     Raises:
-        EngineError: If the disk refuses.
+        EngineError: If it is too large, or the disk refuses.
     """
     known: dict[str, str] = st.session_state.setdefault("uploads", {})
     if file.file_id not in known:
+        hosting.check_upload(file.name, file.size)
         content = file.getvalue()
         digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-        path = user_data_folder() / "uploads" / digest / Path(file.name).name
+        path = uploads_folder() / digest / Path(file.name).name
         try:
             if not path.exists():
                 write_file(path, lambda temporary: temporary.write_bytes(content))

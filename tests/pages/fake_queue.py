@@ -13,7 +13,9 @@ def make_status(state: JobState, **changes: Any) -> JobStatus:  # noqa: ANN401 -
     known: dict[str, Any] = {
         "job_id": "1-ab",
         "kind": "compress",
+        "request": "",
         "state": state,
+        "place": None,
         "phase": "",
         "done": 0,
         "total": 1,

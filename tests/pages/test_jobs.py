@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import time
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from engine.jobs.queue import request_digest
 from pages.parts import jobs
 from tests.pages.fake_queue import FakeQueue, make_status
 
@@ -32,7 +36,7 @@ def watch_a_job() -> None:
 def run(*, watching: bool = True) -> AppTest:
     app = AppTest.from_function(watch_a_job, default_timeout=30)
     if watching:
-        app.session_state["job.compress"] = "1-ab"
+        app.query_params["job_compress"] = "1-ab"  # as after a reload
     return app.run()
 
 
@@ -108,3 +112,50 @@ def test_job_of_an_earlier_server_is_forgotten(queue: FakeQueue) -> None:
     app = run()
     assert texts(app) == ["active: False", "result: None"]
     assert "job.compress" not in app.session_state
+
+
+def join_a_job() -> None:
+    import streamlit as st
+
+    from pages.parts import jobs
+    from pages.parts.state import Source
+
+    jobs.join("model", Source(spec="a.npy"), {"run": None})
+    st.text(f"result: {jobs.outcome('model')}")
+
+
+def test_other_tabs_job_for_the_same_is_watched_not_cancelled_and_heard_of(
+    queue: FakeQueue,
+) -> None:
+    source = {"spec": "a.npy", "tensor": None, "tokens": None}
+    wanted = request_digest("model", {"source": source, "run": None})
+    other = request_digest("model", {"source": source, "run": "another"})
+    queue.known = [
+        make_status("running", job_id="2-cd", kind="model", request=other),
+        make_status("running", job_id="3-ef", kind="model", request=wanted),
+    ]
+    app = AppTest.from_function(join_a_job, default_timeout=30).run()
+    assert app.session_state["job.model"] == "3-ef"
+    assert [bar.proto.text for bar in app.get("progress")] == ["**Starting**"]
+    assert not app.button
+    assert "job_model" not in app.query_params, "a link to it would make it one's own"
+    queue.known = [make_status("done", job_id="3-ef", kind="model", result={"path": "a.zip"})]
+    app.run()
+    assert texts(app) == ["result: {'path': 'a.zip'}"]
+
+
+def test_watching_costs_next_to_nothing_once_there_is_a_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def seconds() -> float:
+        began = time.process_time()
+        gc.collect()
+        return time.process_time() - began
+
+    monkeypatch.setattr(jobs, "JobQueue", lambda **_: FakeQueue())
+    before = min(seconds() for _ in range(3))
+    try:
+        jobs.job_queue.__wrapped__()
+        assert min(seconds() for _ in range(3)) < before / 5
+    finally:
+        gc.unfreeze()

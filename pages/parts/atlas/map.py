@@ -46,6 +46,8 @@ def find_layout(
     source: Source, table: EmbeddingTable, kind: str, dimensions: int
 ) -> tuple[NDArray[np.float32], str]:
     """The wanted coordinates and their kind; PCA stands in while UMAP is made."""
+    request = {"dimensions": dimensions}
+    jobs.join("layout", source, request)
     jobs.outcome("layout")  # what it made is found below
     wanted = state.layout(table, kind, dimensions)
     if wanted is not None:
@@ -55,7 +57,7 @@ def find_layout(
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"UMAP has not been drawn{where} for this table yet; PCA stands in for it.")
             if st.button("Draw UMAP", icon=":material/draw:"):
-                jobs.start("layout", source, {"dimensions": dimensions})
+                jobs.start("layout", source, request)
                 st.rerun(scope="fragment")
     pca = state.layout(table, "PCA", dimensions)
     assert pca is not None

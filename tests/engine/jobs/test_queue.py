@@ -103,6 +103,23 @@ def test_waiting_job_is_queued_until_its_turn(queue: JobQueue) -> None:
     assert end(queue, second).state == "done"
 
 
+def test_waiting_jobs_know_their_place_in_line(queue: JobQueue) -> None:
+    first = begin(queue, "patient")
+    waiting = [queue.submit("echo", {"number": number}) for number in range(3)]
+    assert [queue.status(job_id).place for job_id in (first, *waiting)] == [None, 1, 2, 3]
+    queue.cancel(waiting[0])
+    assert [status.place for status in queue.jobs()] == [None, None, 1, 2]
+    queue.cancel(first)
+    assert end(queue, waiting[2]).place is None
+
+
+def test_equal_requests_have_one_digest_and_others_another(queue: JobQueue) -> None:
+    ids = [queue.submit("echo", {"number": number}) for number in (1, 1, 2)]
+    digests = [queue.status(job_id).request for job_id in ids]
+    assert digests[0] == digests[1] == queue_module.request_digest("echo", {"number": 1})
+    assert len({*digests, queue_module.request_digest("patient", {"number": 1})}) == 3
+
+
 def test_progress_can_be_watched(queue: JobQueue) -> None:
     job_id = queue.submit("steps", {"count": 400, "seconds": 0.01, "phases": ["Fitting"]})
     until(lambda: (queue.status(job_id).eta_seconds or 0) > 0)
