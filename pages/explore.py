@@ -13,6 +13,7 @@ from pages.parts.atlas.map import (
     say_what_is_drawn,
     show_map,
 )
+from pages.parts.atlas.measuring import show_trust
 from pages.parts.atlas.selection import choose_tokens, focused_row
 from pages.parts.atlas.subspaces import show_subspaces
 from pages.parts.atlas.token_card import show_token
@@ -106,6 +107,7 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
     with left:
         picked = show_map(table, view, drawn, rows, (selection, focus), bar)
         say_what_is_drawn(table, rows, dimensions, selection)
+        show_trust(source, table, view, (drawn[1], dimensions))
     with right:
         if len(picked) == 1:
             focus = int(picked[0])

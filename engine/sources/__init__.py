@@ -140,13 +140,6 @@ def find_model(spec: str | Path) -> ModelFiles | None:
         return _find_model(text)
 
 
-def is_hub_id(spec: str) -> bool:
-    """Whether a spec can only be the id of a model on the hub; the hub is not asked."""
-    path = _expand(spec)
-    files = (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES)
-    return bool(_HUB_ID.fullmatch(spec)) and _suffix(path) not in files and not path.exists()
-
-
 def _read_or_say_why(
     spec: str, tensor: str | None, tokens: str | Path | None, mapped: bool | None
 ) -> tuple[str, SourceRows]:
@@ -173,7 +166,7 @@ def expand_path(path: str | Path) -> Path:
 
 
 def is_hub_id(spec: str) -> bool:
-    """Whether it is a name of the Hugging Face hub, where nothing on the disk has it."""
+    """Whether a spec is the id of a model on the hub, where nothing on the disk has that name."""
     suffix = _suffix(expand_path(spec))
     named = suffix in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES)
     return not named and _HUB_ID.fullmatch(spec) is not None

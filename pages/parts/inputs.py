@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from engine.paths import user_data_folder
+from engine.paths import uploads_folder
 from engine.sources import is_hub_id
 from pages.parts import fit, hosting, plan
 from pages.parts.atlas import selection
@@ -70,10 +70,10 @@ def point_at(source: Source) -> None:
     chosen = {"spec": source.spec, "tensor": source.tensor or "", "tokens": source.tokens or ""}
     if source.spec == "bundled:minilm":
         kind, chosen = _BUNDLED, {}
-    elif user_data_folder() / "uploads" in Path(source.spec).parents:
+    elif uploads_folder() in Path(source.spec).parents:
         kind = _UPLOAD
         st.session_state[_LAST_UPLOAD] = (source.spec, source.tokens)
-    elif source.tokens is None and is_hub_id(source.spec):
+    elif source.tokens is None and is_hub_id(source.spec) and not Path(source.spec).exists():
         kind = _HUB
     else:
         kind = _PATH

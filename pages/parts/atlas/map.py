@@ -14,7 +14,7 @@ from pages.parts import jobs, state
 from pages.parts.atlas.colour_choice import MAP_KEY, choose_colouring, lacking
 from pages.parts.atlas.colourings import Colouring
 from pages.parts.atlas.drawing import Emphasis, Points, draw_map
-from pages.parts.atlas.measuring import colourings
+from pages.parts.atlas.measuring import colourings, find_measures
 from pages.parts.atlas.selection import MAP_ROUND, Selection
 from pages.parts.share import picture_options
 from pages.parts.state import Source, View
@@ -100,7 +100,7 @@ def show_map(
     layout, kind = drawn
     selection, focus = emphasised
     dimensions = layout.shape[1]
-    ways = colourings(table, view, kind, rows)
+    ways = colourings(table, view, find_measures(table, view, kind), rows, dimensions)
     with bar:
         shown = _shown_colouring(table, view, ways, (kind, dimensions, selection.signature, focus))
     points = Points(
