@@ -26,6 +26,8 @@ class CurvePoint:
         lowest: The least of them.
         highest: The greatest of them.
         svd_ratio: ``error`` over that of `Curves.baseline` at the same rate; 1 where that is exact.
+        parameters: Numbers stored, of the first seed: the same for all where dimensions are even.
+        stored_bytes: Bytes stored, likewise.
     """
 
     rate: float
@@ -35,6 +37,8 @@ class CurvePoint:
     lowest: float
     highest: float
     svd_ratio: float
+    parameters: int
+    stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,8 @@ def read_curves(cells: Sequence[SweepCell], *, weighted: bool = False) -> Curves
             lowest=min(errors),
             highest=max(errors),
             svd_ratio=error / least[rate] if least.get(rate, 0.0) > EXACT_ERROR else 1.0,
+            parameters=group[0].parameters,
+            stored_bytes=group[0].stored_bytes,
         )
         curves.setdefault((method, k), []).append(point)
     return Curves(

@@ -108,7 +108,7 @@ def measure_rows(
         ParameterError: If there is no such map, or there are too few rows.
         EngineError: If the disk refuses.
 
-    Cost: 4·n²·d flops and 3 s for the frequencies: 15 s for 30,522 × 384 on 2 cores.
+    Cost: 4·n²·d flops and 3 s for the frequencies: about 50 s of processor time for 30,522 × 384.
     """
     places = _check(table, layout)
     measures: dict[str, Callable[[], MeasuredPart]] = {

@@ -1,25 +1,15 @@
-"""Compare: error against stored bytes or compression rate, for every way to store a table."""
+"""Compare: error curves, one cell of the grid against the SVD, and two plans side by side."""
 
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from engine import EmbeddingTable, EngineError
-from engine.curves import choose_by_rate, has_weights, read_curves
-from engine.frequencies.language_names import name_counted
-from engine.frequencies.row_use import NO_WEIGHTS
-from engine.frontier import read_size_curves
-from engine.grid import SweepConfig, SweepResult
-from pages.parts import by_bytes, by_rate, charts, entry, fit, inputs, jobs, state
+from pages.parts import entry, error_curves, inputs, jobs, k_against_svd, state, sweeping, two_plans
 from pages.parts.state import Source
-from pages.parts.wording import literal, short_bytes
+from pages.parts.wording import literal
 
-_KS = (2, 3, 4, 5, 8, 10, 16, 20)
-_DEFAULT_KS = (2, 3, 5, 10)
-_RATE_STEP = 10  # per cent
-_BYTES, _RATE = "Stored bytes", "Compression rate"
-_ERROR, _WEIGHTED, _AGAINST = "Error", "Weighted error", "Against the SVD"
+_CURVES, _LIVE, _PAIR = "Curves", "k against SVD", "Two plans"
 
 
 def main() -> None:
@@ -34,247 +24,39 @@ def main() -> None:
     except EngineError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    _sweep_controls(source, table)
+    if two_plans.is_linked() and "view" not in st.query_params:
+        st.session_state.setdefault("view", _PAIR)
+    view = st.segmented_control(
+        "View",
+        [_CURVES, _LIVE, _PAIR],
+        default=_CURVES,
+        required=True,
+        key="view",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    if view == _PAIR:
+        jobs.show_others()
+        two_plans.show(table)
+    else:
+        two_plans.leave_link()
+        _show_sweep(source, table, live=view == _LIVE)
+
+
+def _show_sweep(source: Source, table: EmbeddingTable, *, live: bool) -> None:
+    """What reads a sweep, with the controls to run one."""
+    sweeping.show_controls(source, table)
     jobs.show_others("sweep")
-    done = jobs.outcome("sweep")
-    if done is not None:
+    if jobs.outcome("sweep") is not None:
         st.toast("The sweep is done.", icon=":material/check:")
-    try:
-        sweep, origin = state.current_sweep(table)
-    except EngineError as error:
-        st.warning(
-            f"Your last sweep cannot be opened. {literal(str(error))}", icon=":material/warning:"
-        )
+    found = sweeping.newest(table)
+    if found is None:
         return
-    if sweep is None:
-        st.markdown(
-            f"**{literal(table.name)}** has no curves yet. Choose the grid in the sidebar and "
-            "press **Run the sweep**: every k is fitted at every rate, beside the SVD of the same "
-            "size, and stored in 32, 8 and 4 bits, beside plain rounding."
-        )
-        return
-    _show(table, sweep, origin)
-
-
-def _sweep_controls(source: Source, table: EmbeddingTable) -> None:
-    n = len(table.tokens)
-    with st.sidebar:
-        st.subheader("Sweep")
-        ks = st.pills(
-            "Subspaces k",
-            [k for k in _KS if k <= n] or [1],
-            selection_mode="multi",
-            default=[k for k in _DEFAULT_KS if k <= n],
-            key="sweep-ks",
-            help="The SVD, k = 1, is always drawn.",
-        )
-        low, high = st.slider(
-            "Compression rates", 10, 90, (10, 90), _RATE_STEP, format="%d %%", key="sweep-rates"
-        )
-        seeds = st.slider(
-            "Seeds", 1, 5, 3, key="sweep-seeds", help="Fits of each cell; the band is their spread."
-        )
-        allocation = fit.choose_allocation()
-        weights = _choose_weights()
-        with st.expander("Advanced"):
-            advanced = fit.choose_advanced(weighted=weights != NO_WEIGHTS)
-            starts = st.slider(
-                "Starts of each fit",
-                1,
-                10,
-                1,
-                key="sweep-starts",
-                help="More find a better optimum, and take longer.",
-            )
-            coded = st.toggle(
-                "Also in fewer bits",
-                True,
-                key="sweep-coded",
-                help="Stores every fit at 8 and 4 bits as well, and rounds the whole table to 8, "
-                "4, 3 and 2 bits to compare with.",
-            )
-        rates = [percent / 100 for percent in range(low, high + 1, _RATE_STEP)]
-        count = len(rates) * ((1 if weights == NO_WEIGHTS else 2) + len(ks) * seeds)
-        st.caption(f"{count} fits.")
-        if st.button(
-            "Run the sweep",
-            type="primary",
-            width="stretch",
-            disabled=not ks or weights is None or jobs.is_active("sweep"),
-            icon=":material/play_arrow:",
-        ):
-            grid = {
-                "rates": rates,
-                "ks": sorted(ks),
-                "seeds": list(range(seeds)),
-                "n_init": starts,
-                "allocation": allocation,
-                "affine": advanced.affine,
-                "loss": advanced.loss,
-                "moves": advanced.moves,
-                "weights": weights,
-                "weight_power": advanced.power,
-                "weight_floor": advanced.floor,
-                "bits": [8, 4] if coded else [32],
-            }
-            jobs.start("sweep", source, {"config": grid})
-            st.rerun()  # the button then shows that it is busy
-
-
-def _choose_weights() -> str | None:
-    try:
-        return fit.choose_weights()
-    except EngineError as error:
-        st.error(literal(str(error)))
-        return None
-
-
-def _show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
-    head = st.container()  # what is chosen below decides what is said here
-    bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    with bar:
-        against = st.segmented_control(
-            "Against",
-            [_BYTES, _RATE],
-            default=_BYTES,
-            required=True,
-            key="against",
-            bind="query-params",
-            help="Bytes are what a file takes. A compression rate counts numbers, so it compares "
-            "fits in 32 bits alone.",
-        )
-    if against == _BYTES:
-        _show_sizes(table, sweep, head, bar)
+    sweep, origin = found
+    if live:
+        k_against_svd.show(sweep, origin)
     else:
-        _show_rates(table, sweep, head, bar)
-    coded = "" if len(sweep.cells) == sweep.fits else f", {len(sweep.cells):,} ways to store"
-    st.caption(
-        f"From {origin}: {sweep.fits} fits{coded} of {sweep.rows:,} × {sweep.columns} rows"
-        f"{literal(_describe(sweep.config))}."
-    )
-    for note in sweep.notes:
-        st.caption(f":material/info: {literal(note)}")
-    st.download_button(
-        "Download every fit as CSV",
-        sweep.to_csv().encode(),
-        f"{sweep.name}-sweep.csv",
-        "text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-    )
-
-
-def _show_sizes(
-    table: EmbeddingTable, sweep: SweepResult, head: DeltaGenerator, bar: DeltaGenerator
-) -> None:
-    dense = 4 * sweep.rows * sweep.columns
-    accuracy = state.measured_accuracy(table)
-    scales = [_ERROR]
-    scales += [_WEIGHTED] if has_weights(sweep.cells) else []
-    scales += [] if accuracy is None else [accuracy.measure]
-    with bar:
-        scale = _choose_scale(scales, key="size-scale")
-    weighted = scale == _WEIGHTED
-    if accuracy is not None and scale == accuracy.measure:
-        curves, chosen = accuracy, None
-    else:
-        curves = read_size_curves(sweep.cells, dense_bytes=dense, weighted=weighted)
-        chosen = _chosen(table, sweep, weighted=weighted)
-    with bar:
-        bits = by_bytes.choose_coding(curves)
-    verb, better = ("scores", "higher") if curves.higher_is_better else ("loses", "lower")
-    head.markdown(
-        f"What **{literal(table.name)}** {verb} when its table of {short_bytes(dense)} is stored "
-        f"smaller; {better} is better."
-    )
-    head.markdown(f":material/balance: {by_bytes.say_who_wins(curves)}")
-    by_bytes.draw(curves, bits=bits, chosen=chosen)
-    if sweep.fits == len(sweep.cells):
-        st.caption(
-            ":material/info: This sweep has fits in 32 bits alone; run it again for 8 and 4 bits "
-            "and plain rounding."
-        )
-
-
-def _show_rates(
-    table: EmbeddingTable, sweep: SweepResult, head: DeltaGenerator, bar: DeltaGenerator
-) -> None:
-    weights = has_weights(sweep.cells)
-    with bar:
-        scale = _choose_scale(
-            [_ERROR, _WEIGHTED, _AGAINST] if weights else [_ERROR, _AGAINST],
-            key="weighted-scale" if weights else "scale",
-        )
-    weighted = weights and scale != _ERROR
-    head.markdown(
-        f"How much of **{literal(table.name)}** is lost at each rate, in 32 bits. At a rate, every "
-        "method gets the same budget of stored numbers, rounded in the SVD's favour; lower is "
-        "better. Bands span the seeds."
-    )
-    curves = read_curves(sweep.cells, weighted=weighted)
-    choices = choose_by_rate(curves)
-    head.markdown(f":material/balance: {by_rate.where_svd_wins(choices, weighted=weighted)}")
-    chosen = _chosen(table, sweep, weighted=weighted)
-    by_rate.draw(curves, choices, against_svd=scale == _AGAINST, chosen=chosen)
-
-
-def _choose_scale(scales: list[str], *, key: str) -> str:
-    """By which figure; nothing to choose where there is one. The weighted error comes first."""
-    if len(scales) == 1:
-        return scales[0]
-    return str(
-        st.segmented_control(
-            "Scale",
-            scales,
-            default=_WEIGHTED if _WEIGHTED in scales else _ERROR,
-            required=True,
-            key=key,
-            bind="query-params",
-        )
-    )
-
-
-def _describe(config: SweepConfig) -> str:
-    """What was not as usual in a sweep."""
-    parts: list[str] = []
-    if config.allocation != "uniform":
-        parts.append("the best dimensions for each subspace")
-    if config.weights != NO_WEIGHTS:
-        parts.append(f"tokens weighted by {name_counted(config.weights)}")
-    if config.affine:
-        parts.append("affine subspaces")
-    if config.loss != "squared":
-        parts.append(f"the loss {config.loss}")
-    return f"; {', '.join(parts)}" if parts else ""
-
-
-def _chosen(
-    table: EmbeddingTable, sweep: SweepResult, *, weighted: bool
-) -> charts.ChosenPlan | None:
-    """The plan the Explore page shows, as a point on the curves."""
-    try:
-        view = state.current_view(table)
-    except EngineError:
-        return None  # the Explore page says what is wrong with it
-    if view is None:
-        return None
-    figures, config = view.figures, sweep.config
-    use = {
-        "source": config.weights,
-        "power": config.weight_power,
-        "floor": config.weight_floor,
-    }
-    if weighted and figures["weights"] != use:
-        return None  # errors by other weights are no point among these
-    rival, error = ("weighted_svd", "weighted_error") if weighted else ("svd", "relative_error")
-    name = "SVD" if figures["k"] == 1 else f"k = {figures['k']}"
-    return charts.ChosenPlan(
-        name=f"explored: {name}",
-        rate=figures["rate"],
-        stored_bytes=figures["stored_bytes"],
-        error=figures[error],
-        svd_error=figures[rival][error],
-    )
+        error_curves.show(table, sweep, origin)
 
 
 entry.enter_by_app()

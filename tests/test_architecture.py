@@ -44,6 +44,7 @@ FLOORS = (
     {
         "budget",
         "checkpoint",
+        "differences",
         "estimator",
         "fitting",
         "layout",

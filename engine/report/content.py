@@ -15,7 +15,7 @@ from engine.figures import is_plain_svd, name_dimensions
 from engine.frequencies.language_names import name_counted
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.measures import row_norms
-from engine.report.drawing import colour_of
+from engine.report.drawing import mark_of
 from engine.report.headline import headline_figures
 from engine.report.plan import ReportedMap, ReportedPlan
 from engine.wording import BAND_TITLES, duration, printable
@@ -44,7 +44,7 @@ def describe_plan(plan: ReportedPlan, places: ReportedMap) -> dict[str, Any]:
         "drawn": len(places.rows),
         "total": len(plan.table.tokens),
         "legend": [
-            {"name": printable(name), "colour": colour_of(label)}
+            {"name": printable(name), "mark": mark_of(label)}
             for label, name in enumerate(plan.subspace_names)
         ],
         "subspaces": _subspaces(plan),
@@ -107,7 +107,7 @@ def _subspaces(plan: ReportedPlan) -> list[dict[str, Any]]:
     return [
         {
             "number": item.label + 1,
-            "colour": colour_of(item.label),
+            "mark": mark_of(item.label),
             "rows": item.rows,
             "dimension": item.dimension,
             "kept": item.energy_kept,
@@ -151,7 +151,7 @@ def _extremes(plan: ReportedPlan) -> tuple[list[dict[str, Any]], list[dict[str, 
             {
                 "token": printable(plan.table.tokens[row]),
                 "number": int(plan.labels[row]) + 1,
-                "colour": colour_of(int(plan.labels[row])),
+                "mark": mark_of(int(plan.labels[row])),
                 "error": float(plan.row_errors[row]),
             }
             for row in some

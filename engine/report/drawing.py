@@ -25,6 +25,11 @@ def colour_of(label: int) -> str:
     return f"var(--subspace-{label % COLOURS})"
 
 
+def mark_of(label: int) -> dict[str, str]:
+    """Colour and symbol of a subspace, as the map has them."""
+    return {"colour": colour_of(label), "symbol": subspace_symbol(label)}
+
+
 def draw_map(plan: ReportedPlan, places: ReportedMap) -> dict[str, Any]:
     """The tokens, one trace a subspace.
 

@@ -93,8 +93,9 @@
       cell(row, "th", token, "token").scope = "row";
       const subspace = cell(row, "td", "", "");
       const swatch = subspace.appendChild(document.createElement("span"));
-      swatch.className = "swatch";
-      swatch.style.background = traces[trace].marker.color;
+      const { color, symbol } = traces[trace].marker;
+      swatch.className = `swatch ${symbol}`;
+      swatch.style.background = color;
       subspace.append(`subspace ${trace + 1}`);
       cell(row, "td", `error ${(100 * traces[trace].customdata[place]).toFixed(1)}%`, "number");
     }

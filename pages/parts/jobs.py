@@ -14,7 +14,7 @@ from pages.parts.state import Source
 from pages.parts.wording import duration, literal
 
 _ACTIVE = ("queued", "running")
-_SLOTS = ("compress", "evaluate", "layout", "model", "sweep")
+_SLOTS = ("compress", "evaluate", "layout", "measure", "model", "sweep")
 _STEADY = 0.1  # share done from which the time left is worth telling
 
 

@@ -15,6 +15,12 @@ SEQUENTIAL = {
     for theme, (low, high) in _CIVIDIS.items()
 }
 WEIGHTED_SVD = subspace_colour(5, "light")  # the plain SVD has the accent, the k the first hues
+# From the first of two to the second, the same to every kind of colour vision; the middle fades
+# into the page.
+DIVERGING = {
+    "light": ("#B84A00", "#EBA46F", "#E3E5E8", "#6FAEDB", "#005F99"),
+    "dark": ("#FF8A3D", "#A8602F", "#323B47", "#3E7FA8", "#6CC0F7"),
+}
 CONTEXT = {"light": "#9AA0A6", "dark": "#6B7280"}
 ACCENT = {"light": "#111827", "dark": "#FFFFFF"}
 # Of text, which needs more contrast than a mark: vermilion and blue of the set above, darker on

@@ -27,7 +27,7 @@ def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
         view: The plan on the map; None before there is one.
         kind: The map that is drawn: ``"UMAP"`` or ``"PCA"``.
     """
-    places = _places(table, kind)
+    places = find_map(table, kind)
     name = file_name(table.name)
     with st.popover("Share", icon=":material/share:", width="content"):
         st.markdown("**Link** to what you see: table, plan, map, colours")
@@ -36,7 +36,7 @@ def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
             st.markdown("**Report**: one page with the map, the figures and every setting")
             st.download_button(
                 "Report (HTML)",
-                partial(_make_report, table, view, places),
+                partial(make_report, table, view, places),
                 f"{name}-report.html",
                 "text/html",
                 icon=":material/description:",
@@ -46,7 +46,7 @@ def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
         st.markdown("**Figures** of all tokens: subspace, error, norm, place on the map")
         st.download_button(
             "Every token (CSV)",
-            partial(_make_csv, table, view, places),
+            partial(make_csv, table, view, places),
             f"{name}-tokens.csv",
             "text/csv",
             icon=":material/table:",
@@ -77,7 +77,7 @@ def _link() -> str:
     return f"{st.context.url or ''}{'?' if query else ''}{query}"
 
 
-def _places(table: EmbeddingTable, kind: str) -> ReportedMap:
+def find_map(table: EmbeddingTable, kind: str) -> ReportedMap:
     """The map as it is drawn: PCA stands in for a UMAP that has not been made."""
     layout = state.layout(table, kind)
     if layout is None:
@@ -86,8 +86,8 @@ def _places(table: EmbeddingTable, kind: str) -> ReportedMap:
     return ReportedMap(kind=kind, layout=layout, rows=state.drawn_rows(table))
 
 
-def _make_report(table: EmbeddingTable, view: View, places: ReportedMap) -> bytes:
-    """Made in a thread of its own when the button is pressed."""
+def make_report(table: EmbeddingTable, view: View, places: ReportedMap) -> bytes:
+    """The report of a plan; called in a thread of its own when the button is pressed."""
     reported = ReportedPlan(
         table=table,
         factorization=view.factorization,
@@ -114,7 +114,8 @@ def _made_how(table: EmbeddingTable, view: View) -> dict[str, Any]:
     }
 
 
-def _make_csv(table: EmbeddingTable, view: View | None, places: ReportedMap) -> bytes:
+def make_csv(table: EmbeddingTable, view: View | None, places: ReportedMap) -> bytes:
+    """Every token with its figures, as CSV."""
     frame = pd.DataFrame({"token": list(table.tokens), "norm": state.row_norms(table)})
     if view is not None:
         frame.insert(1, "subspace", view.factorization.labels.numpy() + 1)

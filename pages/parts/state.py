@@ -22,7 +22,7 @@ from engine import (
     pca_layout,
 )
 from engine import layout as layouts
-from engine.errors import FormatError
+from engine.errors import FormatError, ParameterError
 from engine.evaluation.glue.cells import CELLS_FOLDER, RUN_FILE
 from engine.evaluation.glue.summarizing import read_results
 from engine.evaluation.glue.summary import SUMMARY_FILE, GlueSummary
@@ -127,6 +127,19 @@ def current_view(table: EmbeddingTable) -> View | None:
             return _run_view(run_id, table)
     shipped = starter(table)
     return _starter_view(table.fingerprint, table) if shipped is not None else None
+
+
+def named_view(table: EmbeddingTable, run_id: str | None) -> View:
+    """A run of this table; None stands for the plan that ships with it.
+
+    Raises:
+        EngineError: If there is no such plan of this table, or it cannot be read.
+    """
+    if run_id is None:
+        return _starter_view(table.fingerprint, table)
+    if not compressions_of(table, (run_store().load(run_id),)):
+        raise ParameterError(f"the run {run_id} is no plan of {table.name}; choose one of its own")
+    return _run_view(run_id, table)
 
 
 def current_run_id() -> str | None:

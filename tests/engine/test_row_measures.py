@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import engine
-from engine import library, row_measures, trust
+from engine import library, load_table, row_measures, trust
 from engine.errors import Cancelled, EngineError, FormatError, ParameterError
 from engine.factorization import Factorization
 from engine.frequencies import table_token_counts
@@ -20,8 +20,11 @@ from engine.library import (
     MEASURES_FOLDER,
     RowMeasures,
     find_measured_part,
+    find_starter,
     keep_umap_layout,
 )
+from engine.measures import nearest_neighbours
+from engine.paths import assets_folder
 from engine.progress import Progress
 from engine.row_measures import find_row_measures, measure_rows, ship_row_measures
 from engine.table import EmbeddingTable
@@ -168,3 +171,41 @@ def test_shipped_parts_come_first_and_for_their_own_rows_only(assets: Path) -> N
     (folder / "plan-shipped.safetensors").write_bytes(b"no tensors")
     with pytest.raises(FormatError, match=r"measures is damaged: .*; install again"):
         find_row_measures(TABLE.fingerprint, None, "PCA")
+
+
+@pytest.mark.parametrize("layout", row_measures.LAYOUTS)
+def test_what_ships_is_that_of_the_bundled_model(
+    layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "assets_folder", assets_folder)
+    table = load_table("bundled:minilm")
+    starter = find_starter(table.fingerprint)
+    found = find_row_measures(table.fingerprint, None, layout)
+    assert starter is not None
+    assert found is not None
+    places = starter.layout if layout == "UMAP" else pca_layout(table.matrix)
+    assert found.frequency is not None
+    assert table.tokens[int(found.frequency.argmax())] in (".", "the", ",", "[CLS]", "[SEP]")
+    for shares in (found.kept, found.false):
+        assert shares is not None
+        assert shares.shape == (30522,)
+        assert 0 <= float(shares.min()) < float(shares.max()) <= 1
+    # A few rows by the definition: their true nearest against all rows on the map.
+    rows = torch.arange(0, 30522, 3000)
+    true = nearest_neighbours(table.matrix, rows, count=15)
+    distances = torch.cdist(places[rows].double(), places.double())
+    distances[torch.arange(len(rows)), rows] = torch.inf
+    drawn = distances.topk(15, largest=False).indices
+    share = 1 - (drawn[:, :, None] == true[:, None, :]).any(dim=2).float().mean(dim=1)
+    assert found.false is not None
+    # another BLAS may put one of fifteen elsewhere where two are as far
+    assert float((found.false[rows] - share).abs().max()) <= 1 / 15 + 1e-6
+    again = map_trust(table.matrix, places, queries=100)  # of other rows: a tenth of the sample
+    assert found.trust.trustworthiness == pytest.approx(again.trustworthiness, abs=0.05)
+
+
+def test_what_ships_of_rows_is_small() -> None:
+    folder = assets_folder() / "minilm" / MEASURES_FOLDER
+    sizes = [path.stat().st_size for path in folder.iterdir()]
+    assert len(sizes) == 4
+    assert sum(sizes) < 150_000

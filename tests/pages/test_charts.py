@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.curves import CurvePoint, Curves, read_curves
+from engine.curves import read_curves
 from engine.sweep import SweepCell
 from pages.parts import charts
 from pages.parts.charts import ChosenPlan, MapPoints
@@ -198,7 +198,6 @@ def test_exact_svd_is_no_yardstick(error: float) -> None:
 
 
 def test_sweep_of_the_svd_alone_is_drawn() -> None:
-    point = CurvePoint(rate=0.5, k=1, j=2, error=0.2, lowest=0.2, highest=0.2, svd_ratio=1.0)
-    curves = Curves(weighted=False, svd=(point,), weighted_svd=(), by_k={})
+    curves = read_curves([make_cell(1, 0.5, 0.2)])
     figure = charts.error_curves(curves, theme="light", against_svd=False, chosen=None)
     assert [trace.name for trace in figure.data] == ["SVD (k = 1)"]

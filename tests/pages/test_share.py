@@ -89,9 +89,9 @@ def test_csv_holds_every_token_as_it_is(path: Path, planned: bool) -> None:
         state.choose_run(keep_run(path))
         view = state.current_view(table)
         assert view is not None
-    places = share._places(table, "UMAP")
+    places = share.find_map(table, "UMAP")
     assert places.kind == "PCA", "no UMAP has been drawn yet"
-    text = io.BytesIO(share._make_csv(table, view, places))
+    text = io.BytesIO(share.make_csv(table, view, places))
     frame = pd.read_csv(text, keep_default_na=False)
     assert frame["token"].tolist() == list(table.tokens)
     np.testing.assert_allclose(frame["norm"], np.linalg.norm(table.matrix, axis=1), rtol=1e-6)
@@ -108,7 +108,7 @@ def test_report_is_of_the_run_that_is_shown(path: Path) -> None:
     table = load_table(path)
     view = state.current_view(table)
     assert view is not None
-    page = Page(report=share._make_report(table, view, share._places(table, "PCA")))
+    page = Page(report=share.make_report(table, view, share.find_map(table, "PCA")))
     record = RunStore().load(run).record
     assert record.figures["verdict"] in page.words
     assert f"{record.created_at:%d %B %Y, %H:%M} UTC" in page.words

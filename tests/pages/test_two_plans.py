@@ -1,0 +1,227 @@
+"""Two plans on the Compare page: what a link opens, what is said, what the tables and maps hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine import RunStore, load_table
+from engine.compression import CompressionConfig, compress_table
+from engine.recording import record_compression, record_sweep
+from engine.sweep import SweepConfig, run_sweep
+from pages.parts import jobs
+from pages.parts.charts import MapPoints
+from pages.parts.pair_map import PairLabels, gain_map, pair_map
+from tests.pages.fake_queue import FakeQueue
+
+COMPARE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
+N, D = 120, 16
+
+
+@pytest.fixture(autouse=True)
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQueue:
+    fake = FakeQueue()
+    monkeypatch.setattr(jobs, "job_queue", lambda: fake)
+    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path / "home"))
+    return fake
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "small.npy"
+    np.save(path, np.random.default_rng(2).normal(size=(N, D)).astype(np.float32))
+    return path
+
+
+def keep_run(path: Path, **changes: object) -> str:
+    table = load_table(path)
+    config = CompressionConfig(**{"k": 3, "j": 4, "n_init": 1, **changes})  # pyright: ignore[reportArgumentType]
+    return RunStore().create(*record_compression(table, config, compress_table(table, config))).id
+
+
+def open_page(path: Path, **query: str) -> AppTest:
+    app = AppTest.from_file(str(COMPARE), default_timeout=60)
+    app.session_state["app-is-set-up"] = True
+    wanted = {"source": "File or folder", "spec": str(path), "view": "Two plans", **query}
+    for name, value in wanted.items():
+        app.query_params[name.replace("_", "-")] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def sentence(app: AppTest) -> str:
+    (text,) = [item.value for item in app.markdown if item.value.startswith(":material/balance:")]
+    return text
+
+
+def test_table_without_a_plan_says_where_to_make_one(path: Path) -> None:
+    app = open_page(path)
+    (info,) = app.info
+    assert "has no plan yet" in info.value
+    assert not app.selectbox(key="source").disabled
+
+
+def test_one_plan_meets_the_svd_of_its_size(path: Path) -> None:
+    run = keep_run(path)
+    app = open_page(path)
+    assert (app.selectbox(key="pair-a").value, app.selectbox(key="pair-b").value) == (run, "svd")
+    assert "B has one subspace for all tokens, so none can move." in sentence(app)
+    assert [item.label for item in app.metric] == ["Closer in B", "Mean error of a token"]
+    assert app.segmented_control(key="pair-colour-svd").options == ["Subspace", "Where one wins"]
+    tokens, subspaces = (item.value for item in app.dataframe)
+    assert len(tokens) == N
+    assert subspaces["Subspace"].str.contains("only in A").sum() == 2
+    assert subspaces["Tokens in A"].sum() == N
+    assert subspaces["Tokens in B"].max() == N
+
+
+def test_same_plan_twice_moves_nothing(path: Path) -> None:
+    run = keep_run(path)
+    app = open_page(path, pair_a=run, pair_b=run)
+    assert "**About even**" in sentence(app)
+    assert "**0% of the tokens moved**" in sentence(app)
+    figures = {item.label: item.value for item in app.metric}
+    assert figures["Moved"] == "0.0%"
+    assert figures["Agreement"] == "1.00"
+    assert figures["Closer in B"] == "0.0%"
+    assert figures["Turned by"] == "0°"
+    assert "**0 tokens** moved" in [item.value for item in app.markdown]
+
+
+def test_link_names_both_plans_and_opens_the_view(path: Path) -> None:
+    first, second = keep_run(path), keep_run(path, k=2, j=6)
+    keep_run(path, k=4, j=2)  # newer than either
+    app = open_page(path, view="Curves", pair_a=first, pair_b=second)
+    assert app.segmented_control(key="view").value == "Curves"
+    app = AppTest.from_file(str(COMPARE), default_timeout=60)
+    app.session_state["app-is-set-up"] = True
+    for name, value in (("source", "File or folder"), ("spec", str(path))):
+        app.query_params[name] = value
+    app.query_params["pair-a"], app.query_params["pair-b"] = first, second
+    app.run()
+    assert not app.exception
+    assert app.segmented_control(key="view").value == "Two plans"
+    assert app.selectbox(key="pair-a").value == first
+    assert app.selectbox(key="pair-b").value == second
+
+
+def test_tables_count_the_same_tokens(path: Path) -> None:
+    first, second = keep_run(path), keep_run(path, k=2, j=6)
+    app = open_page(path, pair_a=first, pair_b=second)
+    moved, subspaces, flow = (item.value for item in app.dataframe)
+    assert f"**{len(moved):,} tokens** moved" in [item.value for item in app.markdown]
+    assert (moved["In A"] != moved["In B"]).all()
+    change = moved["B − A"].abs()
+    assert (change.diff().dropna() <= 0).all(), "the greatest change comes first"
+    np.testing.assert_allclose(moved["Error in B"] - moved["Error in A"], moved["B − A"])
+    assert subspaces["Subspace"].str.contains("only in A").sum() == 1
+    assert subspaces["In both"].sum() == N - len(moved)
+    assert flow.shape == (3, 2)
+    assert flow.to_numpy().sum() == N
+    app.segmented_control(key="pair-rows").set_value("All tokens").run()
+    assert len(app.dataframe[0].value) == N
+    app.text_input(key="pair-find").set_value("11").run()
+    found = app.dataframe[0].value["Token"]
+    assert len(found)
+    assert found.str.contains("11").all()
+
+
+@pytest.mark.parametrize("name", ["pair-a", "pair-b"])
+def test_link_to_a_plan_that_is_gone_says_so(path: Path, name: str) -> None:
+    keep_run(path)
+    app = open_page(path, **{name: "20200101-000000-000000-abcdef"})
+    (warning,) = app.warning
+    assert "no plan of this table" in warning.value
+    assert app.selectbox(key="pair-a").value is not None
+    app.run()
+    assert not app.warning, "the link names the plan that is shown from now on"
+
+
+def test_sweep_is_no_plan(path: Path) -> None:
+    keep_run(path)
+    table = load_table(path)
+    config = SweepConfig(rates=(0.5,), ks=(2,), seeds=(0,), bits=(32,))
+    sweep = RunStore().create(*record_sweep(table, run_sweep(table, config)))
+    (warning,) = open_page(path, pair_b=sweep.id).warning
+    assert "no plan of this table" in warning.value
+
+
+def test_damaged_run_is_told(path: Path) -> None:
+    run = keep_run(path)
+    for file in (RunStore().load(run).folder).glob("*.safetensors"):
+        file.write_bytes(b"no tensors")
+    (warning,) = open_page(path, pair_a=run).warning
+    assert "cannot be compared" in warning.value
+
+
+def test_leaving_the_view_clears_the_link_but_not_the_choice(path: Path) -> None:
+    first, second = keep_run(path), keep_run(path, k=2, j=6)
+    app = open_page(path, pair_a=first, pair_b=second)
+    app.segmented_control(key="view").set_value("Curves").run()
+    assert "pair-a" not in app.query_params
+    app.segmented_control(key="view").set_value("Two plans").run()
+    assert (app.selectbox(key="pair-a").value, app.selectbox(key="pair-b").value) == (first, second)
+
+
+def points(n: int = 6) -> MapPoints:
+    layout = np.arange(2 * n, dtype=np.float32).reshape(n, 2)
+    tokens = ["<b>x</b>", *(f"t{i}" for i in range(1, n))]
+    return MapPoints(layout=layout, rows=np.arange(n), tokens=tokens, theme="light", uirevision="u")
+
+
+LABELS = PairLabels(
+    first=np.array([0, 0, 1, 1, 1, 0]),
+    second=np.array([0, 0, 1, 2, 2, 1]),
+    names=["1 · a", "2 · b", "3 (only in B) · <c>"],
+)
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_same_number_has_the_same_colour_on_both_maps(stacked: bool) -> None:
+    figure = pair_map(points(), LABELS, ("A · one", "B · two"), moved_only=False, stacked=stacked)
+    traces: list[Any] = list(figure.data)  # pyright: ignore[reportArgumentType]
+    assert [(trace.name, trace.xaxis, len(trace.x)) for trace in traces] == [
+        ("1 · a", "x", 3),
+        ("2 · b", "x", 3),
+        ("1 · a", "x2", 2),
+        ("2 · b", "x2", 2),
+        ("3 (only in B) · &lt;c&gt;", "x2", 2),
+    ]
+    colours = {trace.name: trace.marker.color for trace in traces}
+    assert all(trace.marker.color == colours[trace.name] for trace in traces)
+    assert len(set(colours.values())) == 3
+    assert [trace.showlegend for trace in traces] == [True, True, False, False, True]
+    assert figure.layout.xaxis2.matches == "x"  # pyright: ignore[reportAttributeAccessIssue]
+    assert figure.layout.yaxis2.matches == "y"  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_those_who_stayed_step_back() -> None:
+    figure = pair_map(points(), LABELS, ("A", "B"), moved_only=True, stacked=False)
+    traces: list[Any] = list(figure.data)  # pyright: ignore[reportArgumentType]
+    drawn = {(trace.name, trace.xaxis): list(trace.text) for trace in traces}
+    assert drawn["stayed", "x"] == ["&lt;b&gt;x&lt;/b&gt;", "t1", "t2"] == drawn["stayed", "x2"]
+    assert drawn["1 · a", "x"] == ["t5"]
+    assert drawn["2 · b", "x2"] == ["t5"]
+
+
+def test_gain_is_centred_on_zero() -> None:
+    gain = np.array([-0.3, 0, 0.1, 0, 0, 0])
+    (trace,) = gain_map(points(), gain).data
+    marker = trace.marker  # pyright: ignore[reportAttributeAccessIssue]
+    assert marker.cmin == -marker.cmax
+    np.testing.assert_allclose(marker.color, gain, rtol=1e-6)
+    assert [text.partition(" by")[0] for text in marker.colorbar.ticktext] == [
+        "A closer",
+        "equal",
+        "B closer",
+    ]
+
+
+def test_equal_plans_draw_as_well() -> None:
+    (trace,) = gain_map(points(), np.zeros(6)).data
+    assert trace.marker.cmax > 0  # pyright: ignore[reportAttributeAccessIssue]
