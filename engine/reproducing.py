@@ -135,7 +135,8 @@ def python_snippet(record: RunRecord) -> str:
     }[record.kind]
     # Checks of a model need more of it than its rows.
     loaded = spec if record.kind == "evaluate" and not given else table
-    call = _call(f"config = {type(config).__name__}", _changed(config))
+    told = {name: part for name, part in asdict(config).items() if name in ("seed", "seeds")}
+    call = _call(f"config = {type(config).__name__}", _changed(config) | told)
     return "\n".join(["import engine", imports, "", f"table = {loaded}", call, *lines, ""])
 
 

@@ -63,14 +63,14 @@ def show_run(run: Run, runs: Sequence[Run]) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         _name(run)
+        st.markdown("**Make it again**")
+        reruns.show_recipe(run)
     with right:
         st.markdown("**Settings**")
         frame = pd.DataFrame(run_words.rows_of(record.config), columns=["Setting", "Value"])
-        st.dataframe(frame, hide_index=True, height=min(38 + 35 * len(frame), 318))
+        st.dataframe(frame, hide_index=True, height="content", alt="Settings of the run")
     if record.kind == "sweep":
         _show_sweep(run)
-    st.markdown("**Make it again**")
-    reruns.show_recipe(run)
 
 
 def offer_export(place: DeltaGenerator, runs: Sequence[Run]) -> None:

@@ -112,8 +112,10 @@ def figure(name: str, value: float | None, *, signed: bool = False) -> str:
 
 
 def _percent(share: float) -> str:
-    """With two decimals, or more where they would show nothing."""
-    return f"{share:.2%}"[:-1] if share == 0 or abs(share) >= 1e-3 else f"{100 * share:.2g}"
+    """With two decimals, or with more where those would show next to nothing."""
+    if 0 < abs(share) < 1e-5:
+        return "<0.001"
+    return f"{100 * share:.2g}" if 0 < abs(share) < 1e-3 else f"{100 * share:.2f}"
 
 
 def rows_of(settings: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from pages.parts import charts, pair_tables, state
 from pages.parts.narrow import is_narrow
 from pages.parts.pair_map import PairLabels, gain_map, pair_map
 from pages.parts.plan_pair import SHIPPED, SVD, Pair, load_pair
+from pages.parts.run_words import caption
 from pages.parts.wording import literal, short_bytes
 
 _FIRST, _SECOND = "pair-a", "pair-b"
@@ -64,11 +65,7 @@ def show(table: EmbeddingTable) -> None:
 def _plans(table: EmbeddingTable) -> dict[str, str]:
     """Plans of this table, newest first, each with what it is called."""
     runs = state.compressions_of(table, state.run_store().list().runs)
-    named = {
-        run.id: f"{run.record.name.partition(', ')[2] or run.record.name} · "
-        f"{run.record.created_at.astimezone():%d %b %H:%M}"
-        for run in runs
-    }
+    named = {run.id: caption(run) for run in runs}
     if state.starter(table) is not None:
         named[SHIPPED] = "the plan that ships with the app"
     return named

@@ -98,6 +98,12 @@ def test_a_run_is_named_made_again_and_set_beside_the_first(
     expect(page.get_by_role("button", name="See both maps")).to_be_visible()
     tick(page, 1)  # the older: the newer stays
     card(page, "k = 3, j = 5")
+    tick(page, 1)
+    press(page, "See both maps")
+    expect(page.get_by_label("Plan A")).to_have_value(re.compile(r"^planted <b>\*three\*</b> · "))
+    expect(page.get_by_label("Plan B")).to_have_value(re.compile("^k = 3, j = 5 · "))
+    assert f"pair-a={tiny.run}" in page.url
+    assert f"pair-b={second}" in page.url
 
 
 def test_a_run_opens_on_explore_with_its_table(

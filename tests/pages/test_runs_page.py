@@ -307,6 +307,7 @@ def test_a_file_that_is_no_runs_is_told(path: Path) -> None:
     [
         ("relative_error", 0.13412, "13.41%", "+13.41 points"),
         ("relative_error", 0.000123, "0.012%", "+0.012 points"),
+        ("relative_error", 9.5e-7, "<0.001%", "+<0.001 points"),
         ("neighbours_kept", 0.0, "0.00%", "same"),
         ("stored_bytes", 28_000_000, "28.0 MB", "+28.0 MB"),
         ("parameters", 7_007_472, "7,007,472", "+7,007,472"),
