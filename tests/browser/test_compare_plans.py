@@ -77,7 +77,10 @@ def _show_view(page: Page, view: str) -> None:
 
 def pick(page: Page, label: str, option: str) -> None:
     """Choose in a select box."""
-    page.get_by_role("combobox", name=label).click()
+    box = page.get_by_role("combobox", name=label)
+    settle(page)  # a list that opens while the page is still drawn closes again
+    box.click()
+    box.fill(option)
     page.get_by_role("option", name=option).click()
     settle(page)
 
