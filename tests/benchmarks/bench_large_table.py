@@ -27,7 +27,6 @@ from tests.browser.driver import (
     find_chart,
     find_chromium,
     settle,
-    wait_until,
     watch_runs,
 )
 from tests.browser.explorer import compress_button, link, shown_run, workers
@@ -110,11 +109,11 @@ def draw_umap(page: Page) -> float:
     """Seconds from the press to the UMAP map."""
     begun = time.monotonic()
     page.get_by_role("button", name="Draw UMAP").click()
-    waiting = page.get_by_text("UMAP has not been drawn")
-    page.locator(".st-key-job-layout").wait_for()
-    expect(waiting).to_have_count(0, timeout=PATIENCE * 1000)
-    wait_until(page, lambda: not page.locator(".st-key-job-layout").count(), what="it is drawn")
+    panel = page.locator(".st-key-job-layout")
+    panel.wait_for()
+    expect(panel).to_have_count(0, timeout=PATIENCE * 1000)
     settle(page, seconds=PATIENCE)
+    expect(page.get_by_text("UMAP has not been drawn")).to_have_count(0)
     return time.monotonic() - begun
 
 

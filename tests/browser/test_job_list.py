@@ -39,6 +39,11 @@ def cancels(page: Page) -> Locator:
     return job_list(page).get_by_role("button", name="Cancel")
 
 
+def expect_listed(page: Page, words: str | re.Pattern[str]) -> None:
+    """The list says so, as soon as this page's turn on a busy machine comes."""
+    expect(job_list(page)).to_contain_text(words, timeout=JOB_SECONDS * 1000)
+
+
 def turn_to(page: Page, name: str, heading: str) -> None:
     """Change the page while a job runs: with its panel looking again and again, none is at rest."""
     page.get_by_role("link", name=name).click()
@@ -56,22 +61,20 @@ def test_two_visitors_wait_in_one_line_and_each_gets_only_its_own(
         open_app(other, link(app_server, tiny.path, map="PCA", k=2, by="Dimension", j=3))
         opened_with = shown_run(other.url)
         press_compress(other)
-        expect(job_list(other)).to_contain_text("Compression, another session’s")
-        expect(job_list(other)).to_contain_text(
-            re.compile("Compression, yours.*Waiting for its turn, next in line", re.DOTALL)
+        expect_listed(other, "Compression, another session’s")
+        expect_listed(
+            other, re.compile("Compression, yours.*Waiting for its turn, next in line", re.DOTALL)
         )
-        expect(job_list(page)).to_contain_text("Waiting for its turn, next in line")
-        expect(cancels(page)).to_have_count(1)
+        expect_listed(page, "Waiting for its turn, next in line")
+        expect(cancels(page)).to_have_count(1, timeout=JOB_SECONDS * 1000)
         other.reload()
-        expect(job_list(other)).to_contain_text("Compression, yours")
+        expect_listed(other, "Compression, yours")
         turn_to(other, "Learn", "Why several subspaces?")
-        expect(job_list(other)).to_contain_text("Waiting for its turn, next in line")
-        expect(cancels(other)).to_have_count(1)
-        turn_to(
-            page, "Accuracy", "Does the smaller model still work?"
-        )  # any page will do to cancel one's own
+        expect_listed(other, "Waiting for its turn, next in line")
+        expect(cancels(other)).to_have_count(1, timeout=JOB_SECONDS * 1000)
+        turn_to(page, "Accuracy", "Does the smaller model still work?")
         cancels(page).click()
-        expect(job_list(page)).to_contain_text("Ended lately", timeout=JOB_SECONDS * 1000)
+        expect_listed(page, "Ended lately")
         other.get_by_role("link", name="Explore").click()
         run = finish_compress(other, before=opened_with)
         assert runs_on_disk(app_server) == before | {run}
@@ -91,9 +94,9 @@ def test_nothing_is_asked_while_no_job_is_active(
     open_app(page, link(app_server, tiny.path, map="PCA", k=2, by="Dimension", j=2))
     before = shown_run(page.url)
     press_compress(page)
-    expect(job_list(page)).to_contain_text("Compression, yours")
+    expect_listed(page, "Compression, yours")
     finish_compress(page, before=before)
-    expect(job_list(page)).to_contain_text("Ended lately")
+    expect_listed(page, "Ended lately")
     settle(page)
     assert sent, "frames are seen at all"
     sent.clear()
