@@ -15,3 +15,4 @@ from __future__ import annotations
 from engine.report.page import build_report as build_report
 from engine.report.plan import ReportedMap as ReportedMap
 from engine.report.plan import ReportedPlan as ReportedPlan
+from engine.report.plan import made_how as made_how

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import FormatError
 from engine.factorization import Factorization
 from engine.measures import SubspaceSummary
 from engine.naming import suggest_names
+from engine.records import RunRecord
+from engine.reproducing import command_line, python_snippet
 from engine.table import EmbeddingTable
 
 
@@ -55,6 +58,20 @@ class ReportedPlan:
             self.table.tokens, self.factorization.labels, self.factorization.k, typical
         )
         return [f"{label + 1} · {name}" for label, name in enumerate(names)]
+
+
+def made_how(record: RunRecord) -> dict[str, Any]:
+    """What a run's record says of how the plan was made, as fields of `ReportedPlan`."""
+    try:
+        again = {"By the command line": command_line(record), "In Python": python_snippet(record)}
+    except FormatError:
+        again = {}  # of a version that has other settings; they are shown all the same
+    return {
+        "config": record.config,
+        "versions": record.versions,
+        "created": record.created_at,
+        "again": again,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

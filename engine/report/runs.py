@@ -15,7 +15,7 @@ from engine.library import find_starter, find_umap_layout
 from engine.measures import relative_row_errors, summarise_subspaces
 from engine.recording import SWEEP_FILE, read_compression_figures
 from engine.report.page import build_report
-from engine.report.plan import ReportedMap, ReportedPlan
+from engine.report.plan import ReportedMap, ReportedPlan, made_how
 from engine.runs import RunStore
 from engine.table import EmbeddingTable
 
@@ -78,9 +78,7 @@ def report_run(run: str | Path) -> bytes:
         figures=read_compression_figures(record.figures),
         row_errors=relative_row_errors(residuals, table.matrix).numpy(),
         summaries=summarise_subspaces(factorization, table.matrix),
-        config=record.config,
-        versions=record.versions,
-        created=record.created_at,
+        **made_how(record),
     )
     sweep, origin = _find_sweep(table)
     return build_report(plan, _find_map(table), sweep=sweep, origin=origin)

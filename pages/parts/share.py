@@ -11,7 +11,7 @@ import streamlit as st
 
 from engine import EmbeddingTable
 from engine.archives import file_name
-from engine.report import ReportedMap, ReportedPlan, build_report
+from engine.report import ReportedMap, ReportedPlan, build_report, made_how
 from pages.parts import state
 from pages.parts.state import View
 
@@ -106,12 +106,7 @@ def _made_how(table: EmbeddingTable, view: View) -> dict[str, Any]:
         shipped = state.starter(table)
         assert shipped is not None
         return {"config": shipped.config}
-    record = state.run_store().load(view.run_id).record
-    return {
-        "config": record.config,
-        "versions": record.versions,
-        "created": record.created_at,
-    }
+    return made_how(state.run_store().load(view.run_id).record)
 
 
 def make_csv(table: EmbeddingTable, view: View | None, places: ReportedMap) -> bytes:

@@ -53,6 +53,8 @@ def test_run_is_found_by_its_id_and_by_its_folder(run: Run) -> None:
     assert run.record.figures["verdict"] in page.words
     assert f"{run.record.created_at:%d %B %Y}" in page.words
     assert "by PCA" in page.words
+    assert "subspace-atlas compress" in page.words
+    assert "engine." in page.words
     assert "curves" not in page.figures
 
 
