@@ -110,7 +110,7 @@ def _trace(points: Points, positions: NDArray[np.int64], label: int) -> Any:  # 
         "mode": "markers",
         "name": name,
         "text": [escape(points.tokens[int(i)]) for i in positions],
-        "hovertemplate": f"<b>%{{text}}</b><br>{name}<extra></extra>",
+        "hovertemplate": "<b>%{text}</b><br>%{fullData.name}<extra></extra>",
     }
     if points.layout.shape[1] == 3:
         x, y, z = points.layout[positions].T
