@@ -110,7 +110,7 @@ def draw_curves(curves: Curves, *, star: tuple[float, float] | None, name: str) 
     layout = {
         "margin": {"l": 56, "r": 12, "t": 8, "b": 44},
         "hovermode": "x unified",
-        "legend": {"orientation": "h", "y": -0.2, "x": 0},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "xaxis": {"title": {"text": "compression rate"}, "tickformat": ".0%", **lines},
         "yaxis": {"title": {"text": error}, "rangemode": "tozero", **lines},
     }

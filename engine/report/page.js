@@ -37,8 +37,9 @@
   };
   draw();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  addEventListener("beforeprint", () => { page.dataset.paper = ""; draw(); });
-  addEventListener("afterprint", () => { delete page.dataset.paper; draw(); });
+  const fit = () => { draw(); for (const id of Object.keys(figures)) Plotly.Plots.resize(id); };
+  addEventListener("beforeprint", () => { page.dataset.paper = ""; fit(); });
+  addEventListener("afterprint", () => { delete page.dataset.paper; fit(); });
 
   for (const button of document.querySelectorAll("[data-trace]"))
     button.addEventListener("click", () => {
