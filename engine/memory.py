@@ -1,8 +1,8 @@
 """How much memory work will need, how much there is, and the refusal before it would run out.
 
 The estimates are of what is needed on top of the table that is loaded already. Their figures were
-measured (`tests/benchmarks/bench_memory.py`, results in `assets/results/memory.md`) and are held to
-within a factor of two of the peaks by `tests/engine/test_memory.py`.
+measured (`tests/benchmarks/bench_memory.py` measures them again) and are held to
+within a factor of two of the peaks by `tests/engine/test_memory_guard.py`.
 """
 
 from __future__ import annotations

@@ -407,7 +407,7 @@ def test_running_model_is_shown_where_its_button_is_not(
     for path, run in ((table, keep_run(table)), (model, ""), (model, keep_run(model))):
         app = open_file(path, run=run, map="PCA", job_model="1-ab")
         assert not app.exception
-        assert len([button for button in app.button if button.label == "Cancel"]) == 1
+        assert len([button for button in app.main.button if button.label == "Cancel"]) == 1
 
 
 def test_coded_plan_is_not_told_as_one_of_32_bits(table: Path) -> None:
