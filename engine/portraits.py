@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from engine.clustering.statistics import ScatterStatistics
 from engine.coding.codes import decoded
+from engine.differences import principal_angles
 from engine.errors import ParameterError, ShapeError
 from engine.factorization import Factorization
 from engine.measures import EXACT_ERROR, most_aligned
@@ -287,12 +288,11 @@ def _frame(factorization: Factorization, label: int) -> Tensor:
 
 
 def _angles(factorization: Factorization, label: int) -> tuple[Angles, ...]:
-    own = _frame(factorization, label)
+    own = decoded(factorization.bases[label])
     found: list[Angles] = []
     for other in range(factorization.k):
         if other != label:
-            cosines = torch.linalg.svdvals(own.T @ _frame(factorization, other))
-            degrees = cosines.clamp(max=1).acos().rad2deg()
+            degrees = principal_angles(own, decoded(factorization.bases[other])).rad2deg()
             found.append(Angles(label=other, degrees=tuple(degrees.tolist())))
     return tuple(found)
 

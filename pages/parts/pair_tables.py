@@ -84,11 +84,14 @@ def show_rows(pair: Pair, table: EmbeddingTable) -> None:
 def token_frame(pair: Pair, table: EmbeddingTable) -> pd.DataFrame:
     """Every token, the greatest change of its error first; its index is the row number."""
     names = np.array(pair.numbers)
+    places = {
+        "In A": names[pair.first.factorization.labels.numpy()],
+        "In B": names[pair.difference.labels.numpy()],
+    }
     frame = pd.DataFrame(
         {
             "Token": list(table.tokens),
-            "In A": names[pair.first.factorization.labels.numpy()],
-            "In B": names[pair.difference.labels.numpy()],
+            **(places if pair.regrouped else {}),  # one subspace for all is no place
             "Error in A": pair.first.row_errors,
             "Error in B": pair.second.row_errors,
             "B − A": -pair.difference.gain.numpy(),

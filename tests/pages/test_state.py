@@ -24,6 +24,10 @@ class Upload:
     name: str
     content: bytes
 
+    @property
+    def size(self) -> int:
+        return len(self.content)
+
     def getvalue(self) -> bytes:
         return self.content
 
