@@ -22,8 +22,10 @@ help: ## list the targets
 app: $(RUNTIME) ## open the explorer, after installing what it needs
 	$(BIN)/subspace-atlas app $(if $(PORT),--port $(PORT))
 
+# Two at once, a file by itself; much of the browser's time is waiting. A thread each: two threads
+# each would fight over two cores.
 test: lint types ## lint, types, then every test, those in the browser included
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(DEV) ## ruff, rules and format
 	$(BIN)/ruff check .
