@@ -12,6 +12,7 @@ from tests.browser.server import serve_script
 
 FOLDER = Path(__file__).parent
 _JOB = 300_000  # milliseconds; checks take a few seconds where nothing else runs
+_TOKEN = 4068  # "berlin"
 SIZE = {"width": 1440, "height": 1180}
 
 
@@ -23,7 +24,7 @@ def main() -> None:
         with serve_script(FOLDER.parent / "app.py", home=Path(home)) as server:
             for theme in ("light", "dark"):
                 page = browser.new_page(viewport=SIZE, color_scheme=theme)
-                open_app(page, server.url)
+                open_app(page, f"{server.url}/?token={_TOKEN}")
                 _take(page, "explore.png" if theme == "light" else "explore-dark.png")
                 if theme == "light":
                     page.get_by_role("link", name="Compare").click()

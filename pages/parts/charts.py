@@ -15,8 +15,6 @@ from engine.measures import EXACT_ERROR
 from pages.parts.palette import ACCENT, CONTEXT, SEQUENTIAL, subspace_colour, subspace_symbol
 from pages.parts.wording import escape
 
-_NAMED_MATCHES = 25  # more labels than that cover each other
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MapPoints:
@@ -112,46 +110,6 @@ def plain_map(points: MapPoints) -> go.Figure:
     marker = {"color": CONTEXT[points.theme]}
     figure = go.Figure(_scatter(points, np.arange(len(points.rows)), name="Tokens", marker=marker))
     return _finish_map(figure, points).update_layout(showlegend=False)
-
-
-def add_matches(figure: go.Figure, points: MapPoints, matches: NDArray[np.int64]) -> None:
-    """Ring the points that a search found and let the others step back.
-
-    Args:
-        figure: A map; changed in place.
-        points: What it draws.
-        matches: Positions among the points, shape (q,).
-    """
-    figure.update_traces(marker_opacity=0.15)
-    named = len(matches) <= _NAMED_MATCHES
-    figure.add_trace(
-        go.Scattergl(
-            x=points.layout[matches, 0],
-            y=points.layout[matches, 1],
-            mode="markers+text" if named else "markers",
-            text=[points.tokens[i] for i in matches],  # drawn by WebGL, which reads no markup
-            hovertext=[escape(points.tokens[int(i)]) for i in matches],
-            textposition="top center",
-            textfont={"color": ACCENT[points.theme], "size": 12},
-            hovertemplate="<b>%{hovertext}</b><extra></extra>",
-            marker={
-                "size": 9,
-                "color": "rgba(0,0,0,0)",
-                "line": {"width": 2, "color": ACCENT[points.theme]},
-            },
-            name="Found",
-            showlegend=False,
-        )
-    )
-
-
-def trace_positions(
-    labels: NDArray[np.int64] | None, count: int, k: int
-) -> list[NDArray[np.int64]]:
-    """Positions of the points of each trace, to turn a selection back into rows."""
-    if labels is None:
-        return [np.arange(count)]
-    return [np.flatnonzero(labels == label) for label in range(k)]
 
 
 def error_curves(
@@ -289,7 +247,7 @@ def _scatter(
         mode="markers",
         name=escape(name),
         text=[escape(points.tokens[int(i)]) for i in members],
-        hovertemplate=f"<b>%{{text}}</b><br>{escape(name)}<extra></extra>",
+        hovertemplate="<b>%{text}</b><br>%{fullData.name}<extra></extra>",
         marker={"size": size, "opacity": 0.75, "line": {"width": 0}, **marker},
         unselected={"marker": {"opacity": 0.08}},
     )

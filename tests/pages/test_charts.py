@@ -61,7 +61,7 @@ def test_traces_part_the_points_and_positions_lead_back(labels: list[int]) -> No
     points = make_points([f"token {i}" for i in range(len(labels))])
     names = [f"{label + 1} · a" for label in range(5)]
     figure = charts.subspace_map(points, np.array(labels), names)
-    positions = charts.trace_positions(np.array(labels), len(labels), 5)
+    positions = [np.flatnonzero(np.array(labels) == label) for label in range(5)]
     assert [trace.name for trace in figure.data] == names
     assert sorted(np.concatenate(positions).tolist()) == list(range(len(labels)))
     for label, (trace, members) in enumerate(zip(figure.data, positions, strict=True)):
@@ -73,8 +73,6 @@ def test_traces_part_the_points_and_positions_lead_back(labels: list[int]) -> No
 
 def test_maps_without_subspaces_have_one_trace_in_order() -> None:
     points = make_points([f"token {i}" for i in range(7)])
-    (positions,) = charts.trace_positions(None, 7, 1)
-    assert positions.tolist() == list(range(7))
     for figure in (charts.plain_map(points), charts.value_map(points, np.arange(7.0), "norm")):
         (trace,) = figure.data
         np.testing.assert_array_equal(trace.x, points.layout[:, 0])
@@ -94,25 +92,6 @@ def test_outliers_do_not_flatten_the_colours_of_a_value_map() -> None:
 def test_equal_values_still_give_a_colour_scale() -> None:
     (trace,) = charts.value_map(make_points(["a", "b"]), np.array([3.0, 3.0]), "norm").data
     assert trace.marker.cmin == 3.0 < trace.marker.cmax
-
-
-def test_matches_are_ringed_where_they_are_and_the_others_step_back() -> None:
-    points = make_points(["a", "<b>", "c & d", "e"])
-    figure = charts.subspace_map(points, np.array([0, 1, 0, 1]), ["1", "2"])
-    charts.add_matches(figure, points, np.array([1, 2]))
-    *bulk, found = figure.data
-    assert found.name == "Found"
-    np.testing.assert_array_equal(np.column_stack([found.x, found.y]), points.layout[[1, 2]])
-    assert list(found.hovertext) == ["&lt;b&gt;", "c &amp; d"]
-    assert [trace.marker.opacity for trace in bulk] == [0.15, 0.15]
-
-
-@pytest.mark.parametrize(("count", "mode"), [(25, "markers+text"), (26, "markers")])
-def test_only_few_matches_are_named(count: int, mode: str) -> None:
-    points = make_points([str(i) for i in range(40)])
-    figure = charts.plain_map(points)
-    charts.add_matches(figure, points, np.arange(count))
-    assert figure.data[-1].mode == mode
 
 
 def test_labels_hold_no_markup_of_a_token() -> None:
