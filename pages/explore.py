@@ -8,8 +8,10 @@ from engine import EmbeddingTable, EngineError
 from pages.parts import details, entry, headline, history, inputs, jobs, network, share, state
 from pages.parts.atlas.map import (
     choose_layout,
+    control,
     drawn_rows,
     find_layout,
+    note_picked,
     say_what_is_drawn,
     show_map,
 )
@@ -58,7 +60,7 @@ def main() -> None:
         state.choose_run(None)
         view = state.current_view(table)
     shown_below = ("model",) if view is not None and has_model(table) else ()
-    jobs.show_others("compress", "layout", *shown_below)
+    jobs.show_others("compress", "layout", "measure", *shown_below)
     _headline(table, view)
     _explore(source, table, view)
     jobs.job_queue()  # made last, so that its imports do not delay the first map
@@ -89,7 +91,7 @@ def _headline(table: EmbeddingTable, view: View | None) -> None:
     )
     headline.show_figures(view)
     icon = ":material/check_circle:" if figures["beats_svd"] else ":material/info:"
-    st.markdown(f"{icon} {figures['verdict']}")
+    st.markdown(f"{icon} {literal(figures['verdict'])}")
     for note in figures["notes"]:
         st.caption(f":material/info: {literal(note)}")
 
@@ -101,16 +103,17 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         kind, dimensions = choose_layout()
     selection = choose_tokens(table, view)
     drawn = find_layout(source, table, kind, dimensions)
-    focus = focused_row(table)
-    rows = drawn_rows(table, dimensions, selection, focus)
+    rows = drawn_rows(table, dimensions, selection)
     left, right = st.columns([2.1, 1], gap="medium")
     with left:
-        picked = show_map(table, view, drawn, rows, (selection, focus), bar)
+        found, picked = show_map(table, view, drawn, rows)
         say_what_is_drawn(table, rows, dimensions, selection)
         show_trust(source, table, view, (drawn[1], dimensions))
+    note_picked(picked)
+    focus = focused_row(table)
+    with bar:
+        control(found, table, selection, picked, focus)
     with right:
-        if len(picked) == 1:
-            focus = int(picked[0])
         if focus is not None:
             show_token(table, view, focus)
         show_tokens(table, view, selection, picked)

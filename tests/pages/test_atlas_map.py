@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from pages.parts.atlas.colourings import Colouring, add_colourings, by_subspace, encode, recolour
+from pages.parts.atlas.colourings import Colouring, by_subspace, encode, recolour
 from pages.parts.atlas.drawing import Emphasis, Points, draw_map
 from pages.parts.palette import SEQUENTIAL, subspace_colour
 
 GENERATOR = np.random.default_rng(5)
-NOTHING = np.empty(0, dtype=np.int64)
 some_labels = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 
 
@@ -26,7 +28,6 @@ def make_points(labels: Sequence[int], *, dimensions: int = 2, names: int = 4) -
         labels=np.array(labels),
         names=[f"{label + 1} · a & b" for label in range(names)],
         theme="light",
-        uirevision="one",
     )
 
 
@@ -65,26 +66,25 @@ def test_equal_values_still_have_two_ends() -> None:
         assert low == value < high
 
 
-@given(some_labels)
-def test_each_button_says_what_the_drawn_colouring_is(labels: list[int]) -> None:
-    points = make_points(labels)
-    found = ways(len(labels))
-    for active in range(len(found)):
-        figure = draw_map(points, found, active, Emphasis(ringed=NOTHING))
-        (menu,) = figure.layout.updatemenus
-        assert menu.active == active
-        assert [button.label for button in menu.buttons] == ["Subspace", "Norm"]
-        changes, rest, traces = menu.buttons[active].args
-        assert list(traces) == [0, 1, 2, 3]
-        for number, trace in enumerate(figure.data):
-            colour = changes["marker.color"][number % len(changes["marker.color"])]
-            if isinstance(colour, dict):
-                packed = np.frombuffer(b64decode(colour["bdata"]), dtype=colour["dtype"])
-                np.testing.assert_array_equal(packed, trace.marker.color)
-            else:
-                assert colour == trace.marker.color
-        for path, value in rest.items():
-            assert list(np.ravel(figure.layout[path])) == list(np.ravel(value))
+@given(some_labels, st.booleans())
+def test_buttons_say_what_a_map_in_that_colour_is(labels: list[int], turned: bool) -> None:
+    points, found = make_points(labels), ways(len(labels))
+    figure = draw_map(points, found[::-1] if turned else found, "it")
+    (menu,) = figure.layout.updatemenus
+    names = ["Norm", "Subspace"] if turned else ["Subspace", "Norm"]
+    assert [button.label for button in menu.buttons] == [*names, "…"]
+    changes, rest, traces = menu.buttons[0].args
+    assert list(traces) == [0, 1, 2, 3]
+    for number, trace in enumerate(figure.data[:4]):
+        colour = changes["marker.color"][number % len(changes["marker.color"])]
+        if isinstance(colour, dict):
+            packed = np.frombuffer(b64decode(colour["bdata"]), dtype=colour["dtype"])
+            np.testing.assert_array_equal(packed, trace.marker.color)
+        else:
+            assert colour == trace.marker.color
+    for path, value in rest.items():
+        assert list(np.ravel(figure.layout[path])) == list(np.ravel(value))
+    assert figure.layout.meta == {"shows": "it"}
 
 
 def test_by_subspace_has_a_legend_and_values_have_a_bar() -> None:
@@ -105,99 +105,109 @@ def test_by_subspace_has_a_legend_and_values_have_a_bar() -> None:
 
 
 def test_colouring_that_lacks_something_does_nothing() -> None:
-    points = make_points([0, 1])
     lacking = Colouring(name="Used", title="use", lacks="not counted yet")
-    figure = draw_map(points, [by_subspace(), lacking], 0, Emphasis(ringed=NOTHING))
-    assert [button.method for button in figure.layout.updatemenus[0].buttons] == ["update", "skip"]
+    figure = draw_map(make_points([0, 1]), [by_subspace(), lacking], "it")
+    methods = [button.method for button in figure.layout.updatemenus[0].buttons]
+    assert methods == ["update", "skip", "skip"]  # the last is told what to do by the page
 
 
 def test_scale_begins_with_grey_and_ends_as_the_palette_does() -> None:
-    figure = draw_map(make_points([0]), ways(1), 1, Emphasis(ringed=NOTHING))
-    scale = figure.layout.coloraxis.colorscale
+    scale = draw_map(make_points([0]), ways(1), "it").layout.coloraxis.colorscale
     assert scale[0][1] == scale[1][1] != SEQUENTIAL["light"][0]
     assert scale[-1] == (1.0, SEQUENTIAL["light"][-1])
 
 
 @given(some_labels, st.sampled_from([2, 3]))
-def test_traces_part_the_points(labels: list[int], dimensions: int) -> None:
+def test_traces_part_the_points_and_the_last_is_for_rings(
+    labels: list[int], dimensions: int
+) -> None:
     points = make_points(labels, dimensions=dimensions)
-    figure = draw_map(points, ways(len(labels)), 0, Emphasis(ringed=NOTHING))
-    assert len(figure.data) == 4
-    for trace, members in zip(figure.data, points.members, strict=True):
+    *traces, rings = draw_map(points, ways(len(labels)), "it").data
+    assert (rings.name, len(rings.x)) == ("Found", 0)
+    for trace, members in zip(traces, points.members, strict=True):
         columns = [trace.x, trace.y] + ([trace.z] if dimensions == 3 else [])
         np.testing.assert_array_equal(np.column_stack(columns), points.layout[members])
         assert list(trace.text) == [f"&lt;{row}&gt;" for row in members]
         assert trace.name.endswith("a &amp; b")
 
 
-@given(some_labels, st.data())
-def test_chosen_points_stand_out_on_a_plane(labels: list[int], data: st.DataObject) -> None:
-    chosen = np.flatnonzero(
-        data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels)))
-    )
-    points = make_points(labels)
-    emphasis = Emphasis(chosen=chosen, ringed=NOTHING)
-    figure = draw_map(points, ways(len(labels)), 0, emphasis)
+def no_rings(dimensions: int = 2) -> tuple[NDArray[np.float32], list[str]]:
+    return np.empty((0, dimensions), np.float32), []
+
+
+@given(some_labels, st.data(), st.sampled_from([2, 3]))
+def test_chosen_points_are_told_by_their_place_in_their_trace(
+    labels: list[int], data: st.DataObject, dimensions: int
+) -> None:
+    marks = data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels)))
+    chosen = np.flatnonzero(marks)
+    points = make_points(labels, dimensions=dimensions)
+    told = Emphasis(chosen=chosen, ringed=no_rings(dimensions)).as_data(points)
     found = [
-        members[list(trace.selectedpoints)]
-        for trace, members in zip(figure.data, points.members, strict=True)
+        members[places]
+        for places, members in zip(told["chosen"], points.members, strict=True)
+        if places
     ]
-    assert sorted(np.concatenate(found).tolist()) == chosen.tolist()
+    assert sorted(np.concatenate(found).tolist() if found else []) == chosen.tolist()
+    assert told["stands"]
+    assert json.loads(json.dumps(told)) == told, "it goes to the browser as JSON"
 
 
-@given(some_labels, st.data())
-def test_chosen_points_stand_out_in_space(labels: list[int], data: st.DataObject) -> None:
-    chosen = np.flatnonzero(
-        data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels)))
-    )
-    points = make_points(labels, dimensions=3)
-    figure = draw_map(points, ways(len(labels)), 1, Emphasis(chosen=chosen, ringed=NOTHING))
-    context = [trace for trace in figure.data if trace.name == "not selected"]
-    assert sum(len(trace.x) for trace in context) == len(labels) - len(chosen)
-    assert sum(len(trace.x) for trace in figure.data[:4]) == len(chosen)
-    for trace in figure.data[:4]:
-        assert len(trace.marker.color) == len(trace.x)
+def test_nothing_chosen_leaves_a_loop_alone_on_a_plane_only() -> None:
+    for dimensions, picked, told in ((2, True, "leave"), (2, False, None), (3, True, None)):
+        points = make_points([0, 1], dimensions=dimensions)
+        emphasis = Emphasis(picked=picked, ringed=no_rings(dimensions))
+        assert emphasis.as_data(points)["chosen"] == told
+        assert not emphasis.as_data(points)["stands"]
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_matches_are_ringed_and_the_focus_is_named_among_many(dimensions: int) -> None:
-    points = make_points([0, 1] * 40, dimensions=dimensions)
-    few = draw_map(points, ways(80), 0, Emphasis(ringed=np.array([1, 5]), focus=7)).data[-1]
-    assert few.name == "Found"
-    assert list(few.text) == ["<1>", "<5>", "<7>"]  # WebGL reads no markup
-    assert list(few.hovertext) == ["&lt;1&gt;", "&lt;5&gt;", "&lt;7&gt;"]
-    np.testing.assert_array_equal(few.x, points.layout[[1, 5, 7], 0])
-    many = draw_map(points, ways(80), 0, Emphasis(ringed=np.arange(40), focus=3)).data[-1]
-    assert [text for text in many.text if text] == ["<3>"]
-    unnamed = draw_map(points, ways(80), 0, Emphasis(ringed=np.arange(40))).data[-1]
-    assert unnamed.mode == "markers"
+    points = make_points([0, 1] * 250, dimensions=dimensions)
+
+    def ring(count: int, focus: int | None) -> dict[str, Any]:
+        rows = np.arange(count)
+        own = None if focus is None else (points.layout[focus], points.tokens[focus])
+        ringed = (points.layout[rows], [points.tokens[row] for row in rows])
+        return Emphasis(ringed=ringed, focus=own).as_data(points)["ring"]
+
+    few = ring(2, 7)
+    assert few["text"] == ["<0>", "<1>", "<7>"]  # WebGL reads no markup
+    assert few["hovertext"] == ["&lt;0&gt;", "&lt;1&gt;", "&lt;7&gt;"]
+    assert few["x"] == points.layout[[0, 1, 7], 0].tolist()
+    assert ("z" in few) == (dimensions == 3)
+    assert few["marker.size"][-1] > few["marker.size"][0]
+    many = ring(40, 43)
+    assert [text for text in many["text"] if text] == ["<43>"]
+    assert len(many["x"]) == 41
+    assert len(ring(401, None)["x"]) == 0, "so many are told by their colour alone"
 
 
-def test_nothing_ringed_adds_no_trace() -> None:
-    assert len(draw_map(make_points([0, 1]), ways(2), 0, Emphasis(ringed=NOTHING)).data) == 4
+def test_signature_tells_what_stands_out_apart() -> None:
+    points = make_points([0, 1, 0])
+    each = [
+        Emphasis(ringed=no_rings()),
+        Emphasis(picked=True, ringed=no_rings()),
+        Emphasis(chosen=np.array([0]), ringed=no_rings()),
+        Emphasis(chosen=np.array([1]), ringed=no_rings()),
+        Emphasis(ringed=(points.layout[:1], ["a"])),
+        Emphasis(ringed=no_rings(), focus=(points.layout[0], "a")),
+    ]
+    assert len({emphasis.as_data(points)["signature"] for emphasis in each}) == len(each)
 
 
 def test_buttons_weigh_a_byte_a_point() -> None:
     count = 30_000
-    points = make_points([row % 4 for row in range(count)])
+    points, (subspace, norm) = make_points([row % 4 for row in range(count)]), ways(count)
     one, two = (
-        len(draw_map(points, [by_subspace(), *[w] * extra], 0, Emphasis(ringed=NOTHING)).to_json())
-        for w, extra in ((ways(count)[1], 1), (ways(count)[1], 2))
+        len(draw_map(points, [subspace, *more], "").to_json()) for more in ([norm], [norm] * 2)
     )
     assert two - one < 1.5 * count  # base64 takes four letters for three bytes
 
 
 def test_map_without_a_plan_has_one_trace_without_a_legend() -> None:
     points = make_points([0, 0, 0], names=1)
-    norm = Colouring(name="Norm", title="length", values=np.arange(3.0))
-    figure = draw_map(points, [norm], 0, Emphasis(ringed=NOTHING))
-    (trace,) = figure.data
+    norm = Colouring(name="Norm", title="length of the row", values=np.arange(3.0))
+    trace, _ = draw_map(points, [norm], "it").data
     assert list(trace.marker.color) == [1, 128, 255]
     assert not trace.showlegend
-
-
-def test_colourings_leave_the_other_traces_alone() -> None:
-    points = make_points([0, 1, 2, 3])
-    figure = draw_map(points, ways(4), 0, Emphasis(ringed=np.array([0])))
-    add_colourings(figure, points.members, ways(4), active=1, theme="light")
-    assert figure.data[-1].marker.color == "rgba(0,0,0,0)"

@@ -51,22 +51,20 @@ def add_colourings(
     figure: go.Figure,
     members: Sequence[NDArray[np.int64]],
     colourings: Sequence[Colouring],
-    *,
-    active: int,
     theme: str,
 ) -> None:
-    """Colour a map one way, and give it a button for each.
+    """Colour a map in the first way, and give it a button for each.
 
     Args:
         figure: Its first traces are those of the subspaces; changed in place.
         members: Positions of the points of each of these traces.
-        colourings: In the order of the buttons; those that lack something do nothing.
-        active: Which one to draw.
+        colourings: In the order of the buttons, the first one known; those that lack something do
+            nothing.
         theme: ``"light"`` or ``"dark"``.
     """
     traces = list(range(len(members)))
     changes = [recolour(colouring, members, theme) for colouring in colourings]
-    of_traces, of_layout = changes[active]
+    of_traces, of_layout = changes[0]
     for trace in traces:
         for path, values in of_traces.items():
             figure.data[trace][path] = values[trace % len(values)]
@@ -82,8 +80,9 @@ def add_colourings(
         }
         for colouring, (found, rest) in zip(colourings, changes, strict=True)
     ]
-    # Hidden by `colour_choice`, whose own buttons a keyboard reaches as well; small and inside the
-    # map, or plotly would make room for them.
+    # The last one is told what to do by `map_control`, which hides them all: its own buttons are
+    # reached by the keyboard as well. Small and inside the map, or plotly would make room for them.
+    buttons.append({"label": "…", "method": "skip", "args": []})
     figure.update_layout(
         coloraxis={
             "colorscale": _scale(theme),
@@ -94,7 +93,7 @@ def add_colourings(
         updatemenus=[
             {
                 "type": "buttons",
-                "active": active,
+                "active": 0,
                 "buttons": buttons,
                 "font": {"size": 1},
                 "x": 0,

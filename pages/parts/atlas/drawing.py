@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -31,7 +33,6 @@ class Points:
         labels: Subspace of each point, shape (m,); all 0 where there is no plan.
         names: Of the subspaces, for the legend; one alone where there is no plan.
         theme: ``"light"`` or ``"dark"``.
-        uirevision: Zoom, camera and legend are kept while this stays the same.
     """
 
     layout: NDArray[np.float32]
@@ -39,7 +40,6 @@ class Points:
     labels: NDArray[np.int64]
     names: Sequence[str]
     theme: str
-    uirevision: str
 
     @property
     def members(self) -> list[NDArray[np.int64]]:
@@ -49,54 +49,71 @@ class Points:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Emphasis:
-    """What stands out on a map.
+    """What stands out on a map, without another figure.
 
     Attributes:
-        chosen: Positions of the points that keep their colour, shape (q,); None for all.
-        ringed: Positions of points with a ring, shape (r,).
-        focus: Position of the point that is looked at closely.
+        chosen: Positions of the points that keep their colour while the others turn grey, shape
+            (q,); None for all, and ``picked`` then says whether a loop on the map decides.
+        picked: Whether points are picked on the map itself.
+        ringed: Places of what a search found, shape (r, 2) or (r, 3), and their tokens.
+        focus: Place and token of the one that is looked at closely.
     """
 
     chosen: NDArray[np.int64] | None = None
-    ringed: NDArray[np.int64]
-    focus: int | None = None
+    picked: bool = False
+    ringed: tuple[NDArray[np.float32], Sequence[str]]
+    focus: tuple[NDArray[np.float32], str] | None = None
+
+    def as_data(self, points: Points) -> dict[str, Any]:
+        """For ``live/map.js``, as JSON has it.
+
+        Args:
+            points: What the map draws.
+        """
+        chosen: Any = "leave" if self.picked and points.layout.shape[1] == 2 else None
+        if self.chosen is not None:
+            inside = np.zeros(len(points.labels), dtype=bool)
+            inside[self.chosen] = True
+            chosen = [np.flatnonzero(inside[members]).tolist() for members in points.members]
+        ring = self._ring(points)
+        stands = self.chosen is not None or bool(ring["x"])
+        digest = blake2b(json.dumps([chosen, ring]).encode(), digest_size=8).hexdigest()
+        return {"chosen": chosen, "ring": ring, "stands": stands, "signature": digest}
+
+    def _ring(self, points: Points) -> dict[str, Any]:
+        """The trace of the rings; those of a search where they can be told apart."""
+        places, tokens = self.ringed
+        if len(tokens) > _RINGED:
+            places, tokens = places[:0], []
+        names = list(tokens) if len(tokens) <= _NAMED else [""] * len(tokens)
+        hover, sizes = [escape(token) for token in tokens], [9] * len(tokens)
+        if self.focus is not None:
+            place, token = self.focus
+            places = np.concatenate([places, place[None]])
+            names, hover, sizes = [*names, token], [*hover, escape(token)], [*sizes, 14]
+        columns = dict(zip("xyz", places.T.tolist(), strict=False))
+        # Drawn by WebGL, names are no markup; hover labels are.
+        return {**columns, "text": names, "hovertext": hover, "marker.size": sizes}
 
 
-def draw_map(
-    points: Points, colourings: Sequence[Colouring], active: int, emphasis: Emphasis
-) -> go.Figure:
-    """A trace a subspace, so that the legend hides and isolates them; then the rings.
+def draw_map(points: Points, colourings: Sequence[Colouring], shows: str) -> go.Figure:
+    """A trace a subspace, so that the legend hides and isolates them; then one for rings.
 
     Args:
         points: What to draw, on a plane or in space.
         colourings: What it can be coloured by; see `add_colourings`.
-        active: Which one it is drawn in.
-        emphasis: What stands out; the other points stay, in grey.
+        shows: What the figure's ``meta`` says it is.
 
     Returns:
-        The figure; its trace c holds the points of label c, in order. In space the points that do
-        not stand out are a trace of their own, the last but the rings.
+        The figure in the first colours; its trace c holds the points of label c, in order. The
+        last trace is empty: what stands out is told to the drawn map (`Emphasis`).
     """
     space = points.layout.shape[1] == 3
     members = points.members
-    context = np.empty(0, dtype=np.int64)
-    if space and emphasis.chosen is not None:  # plotly greys no points of a trace in space
-        inside = np.isin(np.arange(len(points.labels)), emphasis.chosen)
-        context = np.flatnonzero(~inside)
-        members = [positions[inside[positions]] for positions in members]
     figure = go.Figure([_trace(points, positions, c) for c, positions in enumerate(members)])
-    add_colourings(figure, members, colourings, active=active, theme=points.theme)
-    if len(context):
-        figure.add_trace(_context(points, context))
-    if not space and emphasis.chosen is not None:
-        place = np.full(len(points.labels), -1)
-        for positions in members:
-            place[positions] = np.arange(len(positions))
-        for label in range(len(members)):
-            own = emphasis.chosen[points.labels[emphasis.chosen] == label]
-            figure.data[label].selectedpoints = place[own]
-    _add_rings(figure, points, emphasis)
-    return _finish(figure, points, space=space)
+    figure.add_trace(_rings(points))
+    add_colourings(figure, members, colourings, points.theme)
+    return _finish(figure, points, space=space).update_layout(meta={"shows": shows})
 
 
 def _trace(points: Points, positions: NDArray[np.int64], label: int) -> Any:  # noqa: ANN401
@@ -128,59 +145,24 @@ def _trace(points: Points, positions: NDArray[np.int64], label: int) -> Any:  # 
     )
 
 
-def _context(points: Points, positions: NDArray[np.int64]) -> go.Scatter3d:
-    x, y, z = points.layout[positions].T
-    return go.Scatter3d(
-        x=x,
-        y=y,
-        z=z,
-        mode="markers",
-        name="not selected",
-        text=[escape(points.tokens[int(i)]) for i in positions],
-        hovertemplate="<b>%{text}</b><extra></extra>",
-        marker={"size": 2, "opacity": 0.15, "color": CONTEXT[points.theme]},
-        showlegend=False,
-    )
-
-
-def _add_rings(figure: go.Figure, points: Points, emphasis: Emphasis) -> None:
-    """Rings around what a search found, where they can be told apart, and around the focus."""
-    ringed = emphasis.ringed if len(emphasis.ringed) <= _RINGED else emphasis.ringed[:0]
-    if emphasis.focus is not None:
-        ringed = np.append(ringed[ringed != emphasis.focus], emphasis.focus)
-    if not len(ringed):
-        return
-    named = len(ringed) <= _NAMED
-    names = [points.tokens[int(i)] for i in ringed]  # drawn by WebGL, which reads no markup
-    if not named and emphasis.focus is not None:
-        names = [*[""] * (len(names) - 1), names[-1]]
-        named = True
-    accent = ACCENT[points.theme]
-    space = points.layout.shape[1] == 3
-    columns = dict(zip("xyz", points.layout[ringed].T, strict=False))
-    sizes = np.full(len(ringed), 9)
-    if emphasis.focus is not None:
-        sizes[-1] = 14
+def _rings(points: Points) -> Any:  # noqa: ANN401 - of either kind
+    accent, space = ACCENT[points.theme], points.layout.shape[1] == 3
     marker: dict[str, Any] = {
-        "size": sizes,
-        "color": "rgba(0,0,0,0)",
+        "color": accent if space else "rgba(0,0,0,0)",
         "line": {"width": 2, "color": accent},
     }
     if space:
-        marker |= {"symbol": "circle-open", "color": accent}
-    figure.add_trace(
-        (go.Scatter3d if space else go.Scattergl)(
-            **columns,
-            mode="markers+text" if named else "markers",
-            text=names,
-            hovertext=[escape(points.tokens[int(i)]) for i in ringed],
-            textposition="top center",
-            textfont={"color": accent, "size": 12},
-            hovertemplate="<b>%{hovertext}</b><extra></extra>",
-            marker=marker,
-            name="Found",
-            showlegend=False,
-        )
+        marker |= {"symbol": "circle-open"}
+    columns: dict[str, Any] = {axis: [] for axis in ("xyz" if space else "xy")}
+    return (go.Scatter3d if space else go.Scattergl)(
+        **columns,
+        mode="markers+text",
+        textposition="top center",
+        textfont={"color": accent, "size": 12},
+        hovertemplate="<b>%{hovertext}</b><extra></extra>",
+        marker=marker,
+        name="Found",
+        showlegend=False,
     )
 
 
@@ -190,7 +172,6 @@ def _finish(figure: go.Figure, points: Points, *, space: bool) -> go.Figure:
         height=_HEIGHT,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         hovermode="closest",
-        uirevision=points.uirevision,
         legend={
             "orientation": "h",
             "y": 0,

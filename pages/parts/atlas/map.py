@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from streamlit.delta_generator import DeltaGenerator
 
 from engine import EmbeddingTable
 from pages.parts import jobs, state
-from pages.parts.atlas.colour_choice import MAP_KEY, choose_colouring, lacking
 from pages.parts.atlas.colourings import Colouring
 from pages.parts.atlas.drawing import Emphasis, Points, draw_map
+from pages.parts.atlas.map_control import MAP_KEY, DrawnMap, control_map
 from pages.parts.atlas.measuring import colourings, find_measures
-from pages.parts.atlas.selection import MAP_ROUND, Selection
+from pages.parts.atlas.selection import MAP_ROUND, PICKED, Selection, focus_on
 from pages.parts.share import picture_options
 from pages.parts.state import Source, View
 
 _SPACE_SAMPLE = 3_000  # points that a browser without a GPU turns; with more it stutters
 _SPACE_CHOSEN = 2_000  # of what is selected, beside them
 _PLANE, _SPACE = "2-D", "3-D"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Map:
+    """A map that is drawn.
+
+    Attributes:
+        layout: Coordinates of all rows, shape (n, 2) or (n, 3).
+        rows: Those that are drawn, rising.
+        points: As they are drawn.
+        ways: To colour them.
+        shows: Tells figures apart.
+        view: Zoom and camera are kept while this stays the same.
+    """
+
+    layout: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    points: Points
+    ways: list[Colouring]
+    shows: str
+    view: str
 
 
 def choose_layout() -> tuple[str, int]:
@@ -46,12 +68,12 @@ def find_layout(
     source: Source, table: EmbeddingTable, kind: str, dimensions: int
 ) -> tuple[NDArray[np.float32], str]:
     """The wanted coordinates and their kind; PCA stands in while UMAP is made."""
-    request = {"dimensions": dimensions}
-    jobs.join("layout", source, request)
     jobs.outcome("layout")  # what it made is found below
     wanted = state.layout(table, kind, dimensions)
     if wanted is not None:
         return wanted, kind
+    request = {"dimensions": dimensions}
+    jobs.join("layout", source, request)
     if not jobs.is_active("layout"):
         where = " in space" if dimensions == 3 else ""
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -64,16 +86,14 @@ def find_layout(
     return pca, "PCA"
 
 
-def drawn_rows(
-    table: EmbeddingTable, dimensions: int, selection: Selection, focus: int | None
-) -> NDArray[np.int64]:
+def drawn_rows(table: EmbeddingTable, dimensions: int, selection: Selection) -> NDArray[np.int64]:
     """Rows that are drawn, rising: all, or an even sample and of the selected ones as many."""
     rows = state.drawn_rows(table)
     if dimensions == 3:
         rows = _even(rows, _SPACE_SAMPLE)
         if selection.active:
             rows = np.union1d(rows, _even(selection.rows, _SPACE_CHOSEN))
-    return rows if focus is None else np.union1d(rows, [focus])
+    return rows
 
 
 def show_map(
@@ -81,9 +101,7 @@ def show_map(
     view: View | None,
     drawn: tuple[NDArray[np.float32], str],
     rows: NDArray[np.int64],
-    emphasised: tuple[Selection, int | None],
-    bar: DeltaGenerator,
-) -> NDArray[np.int64]:
+) -> tuple[Map, NDArray[np.int64]]:
     """Draw the map.
 
     Args:
@@ -91,18 +109,13 @@ def show_map(
         view: The plan that colours it, if there is one.
         drawn: Coordinates of all rows, and the kind of map they are.
         rows: Those that are drawn.
-        emphasised: The selection, and the row that is looked at closely.
-        bar: Where the choice of colours goes.
 
     Returns:
-        Rows that are picked on it, rising; all that is drawn is asked for by its own controls.
+        The map, for `control`, and the rows that are picked on it, rising.
     """
     layout, kind = drawn
-    selection, focus = emphasised
     dimensions = layout.shape[1]
     ways = colourings(table, view, find_measures(table, view, kind), rows, dimensions)
-    with bar:
-        shown = _shown_colouring(table, view, ways, (kind, dimensions, selection.signature, focus))
     points = Points(
         layout=layout[rows],
         tokens=[table.tokens[int(row)] for row in rows],
@@ -111,15 +124,22 @@ def show_map(
         else view.factorization.labels.numpy()[rows],
         names=["Tokens"] if view is None else state.subspace_names(view, table),
         theme=st.context.theme.type or "light",
-        uirevision=f"{table.fingerprint}-{kind}-{dimensions}",
     )
-    figure = draw_map(points, ways, shown, _emphasis(rows, selection, focus))
-    event: Any = None
+    key = f"map-{view.key if view else 'plain'}-{dimensions}-{st.session_state.get(MAP_ROUND, 0)}"
+    digest = blake2b(rows.tobytes(), digest_size=8).hexdigest()
+    lacking = "-".join(way.name for way in ways if way.lacks)
+    found = Map(
+        layout=layout,
+        rows=rows,
+        points=points,
+        ways=ways,
+        shows=f"{table.fingerprint} {kind} {key} {points.theme} {digest} {lacking}",
+        view=f"{table.fingerprint} {kind} {dimensions}",
+    )
     with st.container(key=MAP_KEY):
-        event = st.plotly_chart(
-            figure,
-            key=f"map-{view.key if view else 'plain'}-{dimensions}"
-            f"-{st.session_state.get(MAP_ROUND, 0)}",
+        event: Any = st.plotly_chart(
+            draw_map(points, ways, found.shows),
+            key=key,
             on_select="rerun" if dimensions == 2 else "ignore",
             selection_mode=("points", "box", "lasso"),
             config={
@@ -131,7 +151,53 @@ def show_map(
             alt="Map of the tokens. The same tokens, searchable, are in the tables beside and "
             "below.",
         )
-    return rows[_picked(event, points)] if dimensions == 2 else rows[:0]
+    return found, rows[_picked(event, points)] if dimensions == 2 else rows[:0]
+
+
+def control(
+    found: Map,
+    table: EmbeddingTable,
+    selection: Selection,
+    picked: NDArray[np.int64],
+    focus: int | None,
+) -> None:
+    """Let the map's colour be chosen, and let stand out what is selected, found and looked at.
+
+    Args:
+        found: The map.
+        table: What it is of.
+        selection: By the controls.
+        picked: Rows that are picked on it.
+        focus: The row that is looked at closely.
+    """
+    matches = np.intersect1d(selection.matches, selection.rows)
+    matches = matches[matches != focus]  # whose ring is larger
+    chosen = np.intersect1d(picked, selection.rows) if len(picked) else selection.rows
+    focused = None if focus is None else (found.layout[focus], table.tokens[focus])
+    emphasis = Emphasis(
+        chosen=np.flatnonzero(np.isin(found.rows, chosen)) if selection.active else None,
+        picked=bool(len(picked)),
+        ringed=(found.layout[matches], [table.tokens[int(row)] for row in matches]),
+        focus=focused,
+    )
+    drawn = DrawnMap(
+        shows=found.shows,
+        view=found.view,
+        count=len(found.points.names),
+        space=found.layout.shape[1] == 3,
+        theme=found.points.theme,
+    )
+    control_map(drawn, found.ways, emphasis.as_data(found.points))
+
+
+def note_picked(picked: NDArray[np.int64]) -> None:
+    """Look closely at a token that was clicked on the map, once: it can be closed again."""
+    seen = tuple(picked[:2].tolist()), len(picked)
+    if st.session_state.get(PICKED) == seen:
+        return
+    st.session_state[PICKED] = seen
+    if len(picked) == 1:
+        focus_on(int(picked[0]))
 
 
 def say_what_is_drawn(
@@ -145,40 +211,6 @@ def say_what_is_drawn(
         f":material/filter_none: {len(rows):,} of {len(table.tokens):,} tokens are drawn"
         f"{' in space' if dimensions == 3 else ''}: an even sample of the rows{beside}. "
         "Tables and figures are of all."
-    )
-
-
-def _shown_colouring(
-    table: EmbeddingTable, view: View | None, ways: list[Colouring], rest: tuple[object, ...]
-) -> int:
-    """Number of the colouring to build the figure in.
-
-    A press has recoloured the map in the browser already: a figure that differs by its colours
-    alone would be drawn again for nothing. So as long as nothing else changes, it stays what it
-    was.
-    """
-    names = [way.name for way in ways]
-    chosen = names.index(choose_colouring(names, lacking(ways), names[0]))
-    anchor = (
-        table.fingerprint,
-        view.key if view else None,
-        st.context.theme.type,
-        tuple(lacking(ways)),
-        st.session_state.get(MAP_ROUND, 0),
-        *rest,
-    )
-    kept = st.session_state.get("map-colours")
-    if kept is None or kept[0] != anchor:
-        kept = st.session_state["map-colours"] = (anchor, chosen)
-    return int(kept[1])
-
-
-def _emphasis(rows: NDArray[np.int64], selection: Selection, focus: int | None) -> Emphasis:
-    where = {} if focus is None else {"focus": int(np.searchsorted(rows, focus))}
-    return Emphasis(
-        chosen=np.flatnonzero(np.isin(rows, selection.rows)) if selection.active else None,
-        ringed=np.flatnonzero(np.isin(rows, np.intersect1d(selection.matches, selection.rows))),
-        **where,
     )
 
 

@@ -16,6 +16,8 @@ from pages.parts.wording import literal
 FIND, MANNER, SUBSPACES, ERRORS = "find", "find-by", "subspaces", "errors"
 # Controls that keep their value while another page is looked at; "map" and "in" are the map's.
 LASTING = (FIND, MANNER, SUBSPACES, ERRORS, "map", "in")
+PICKED = "map-picked"
+"""In the session: what was picked on the map when it was looked at last."""
 MAP_ROUND = "map-round"
 """In the session: raised to forget what is selected on the map."""
 _MANNERS: dict[str, Manner] = {"Part of it": "part", "Pattern": "regex", "List": "list"}
@@ -24,7 +26,8 @@ _HINTS = {
     "Pattern": "regular expression, such as “^un.*ly$”",
     "List": "tokens apart by spaces: “paris rome oslo”",
 }
-_ALL = (0, 100)  # per cent
+_ALL = (0, 100)  # per cent; its upper end is no bound
+_TOKEN_OF, _SUBSPACES_OF = "token-of", "subspaces-of"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,11 +48,6 @@ class Selection:
     def active(self) -> bool:
         """Whether anything is asked."""
         return bool(self.words)
-
-    @property
-    def signature(self) -> tuple[object, ...]:
-        """Tells selections apart."""
-        return (self.words, len(self.rows), len(self.matches))
 
 
 def choose_tokens(table: EmbeddingTable, view: View | None) -> Selection:
@@ -79,7 +77,8 @@ def clear() -> None:
     st.session_state[SUBSPACES] = []
     st.session_state[ERRORS] = _ALL
     focus_on(None)
-    st.session_state[MAP_ROUND] = st.session_state.get(MAP_ROUND, 0) + 1
+    if st.session_state.pop(PICKED, ((), 0))[1]:  # which streamlit forgets with the chart alone
+        st.session_state[MAP_ROUND] = st.session_state.get(MAP_ROUND, 0) + 1
 
 
 def focus_on(row: int | None) -> None:
@@ -87,17 +86,22 @@ def focus_on(row: int | None) -> None:
     st.session_state["token"] = row
     if row is None:
         st.query_params.pop("token", None)
-    else:
-        st.query_params["token"] = str(row)
 
 
 def focused_row(table: EmbeddingTable) -> int | None:
-    """The token looked at closely, if this table has it."""
+    """The token looked at closely, if it is of this table."""
     if "token" not in st.session_state:
         named = st.query_params.get("token", "")
         st.session_state["token"] = int(named) if named.isdecimal() and len(named) < 10 else None
+    elif st.session_state.get(_TOKEN_OF) not in (None, table.fingerprint):
+        focus_on(None)  # another table has been opened: its row of that number is another token
     row = st.session_state["token"]
-    return row if row is not None and row < len(table.tokens) else None
+    if row is None or row >= len(table.tokens):
+        st.session_state.pop(_TOKEN_OF, None)
+        return None
+    st.session_state[_TOKEN_OF] = table.fingerprint
+    st.query_params["token"] = str(row)  # the menu leads to a bare address
+    return int(row)
 
 
 def _choose_query() -> tuple[str, Manner]:
@@ -116,6 +120,9 @@ def _choose_query() -> tuple[str, Manner]:
 
 def _choose_among(view: View) -> tuple[list[int], tuple[int, int]]:
     """Subspaces, from 1, and a range of errors in per cent."""
+    if st.session_state.get(_SUBSPACES_OF, view.key) != view.key:
+        st.session_state[SUBSPACES] = []  # those of another plan hold other tokens
+    st.session_state[_SUBSPACES_OF] = view.key
     linked = st.query_params  # which fills the controls only when they are drawn, below
     on = bool(st.session_state.get(SUBSPACES, SUBSPACES in linked)) + (
         st.session_state.get(ERRORS, _ALL) != _ALL
@@ -177,6 +184,9 @@ def _together(
         wanted &= np.isin(view.factorization.labels.numpy(), np.array(labels) - 1)
     if view is not None and errors != _ALL:
         low, high = errors
-        parts.append(f"with an error of {low} to {high} %")
-        wanted &= (view.row_errors >= low / 100) & (view.row_errors <= high / 100)
+        bounds = f"{low} to {high} %" if high < _ALL[1] else f"{low} % or more"
+        parts.append(f"with an error of {bounds}")
+        wanted &= view.row_errors >= low / 100
+        if high < _ALL[1]:
+            wanted &= view.row_errors <= high / 100
     return Selection(rows=np.flatnonzero(wanted), matches=matches, words=" ".join(parts))

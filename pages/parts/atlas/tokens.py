@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ def show_tokens(
     if not len(rows):
         return
     frame = _frame(table, view, rows)
-    key = f"tokens-{hash((words, len(rows), int(rows[0])))}"
+    digest = blake2b(rows.tobytes(), digest_size=8).hexdigest()
+    key = f"tokens-{table.fingerprint}-{digest}"
     st.dataframe(
         frame[:_SHOWN],
         hide_index=True,
@@ -61,7 +63,7 @@ def show_tokens(
         st.caption(f"The first {_SHOWN:,} are shown; the file holds all.")
     st.download_button(
         "Download CSV",
-        frame.to_csv(index=False).encode(),
+        lambda: frame.to_csv(index=False).encode(),
         "tokens.csv",
         "text/csv",
         icon=":material/download:",
