@@ -131,6 +131,13 @@ def test_tables_count_the_same_tokens(path: Path) -> None:
     assert found.str.contains("11").all()
 
 
+def test_file_of_tokens_is_made_when_it_is_asked_for(path: Path) -> None:
+    keep_run(path)
+    (button,) = (item.proto for item in open_page(path).get("download_button"))
+    assert button.deferred_file_id
+    assert "formula" in button.help
+
+
 @pytest.mark.parametrize("name", ["pair-a", "pair-b"])
 def test_link_to_a_plan_that_is_gone_says_so(path: Path, name: str) -> None:
     keep_run(path)
