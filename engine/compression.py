@@ -382,6 +382,31 @@ def fit_svd(
     return svd
 
 
+def fit_rival(table: EmbeddingTable, figures: Mapping[str, Any]) -> Factorization:
+    """Fit the SVD again that a plan is judged by: of as many numbers, by the same weights.
+
+    Args:
+        table: What the plan was made from.
+        figures: The plan's, as `Compression.as_dict` gives them.
+
+    Raises:
+        SourceError: If the tokens cannot be counted any more.
+        MemoryShortageError: If it would need more memory than is free.
+    """
+    (n, d), use = table.matrix.shape, figures["weights"]
+    (rank,) = figures["svd" if use is None else "weighted_svd"]["dimensions"]
+    on_disk = _workspace(table) is not None
+    check_memory(
+        f"The SVD of {n:,} × {d:,} numbers",
+        fit_bytes(n, d, k=1, j=rank, plans=1, on_disk=on_disk),
+        "keep fewer rows, or close other programs",
+    )
+    counted = None
+    if use is not None:
+        counted = count_row_use(table, use["source"], use["power"], use["floor"])
+    return fit_svd(table, rank, None if counted is None else counted.weights)
+
+
 def _check_memory(table: EmbeddingTable, config: CompressionConfig) -> None:
     n, d = table.matrix.shape
     k = max(AUTO_KS) if config.k == "auto" else config.k

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from engine.errors import ParameterError
 Manner = Literal["part", "regex", "list"]
 MANNERS: tuple[Manner, ...] = get_args(Manner)
 _LONGEST = 10_000  # characters of a query
-_SECONDS = 2.0  # for all tokens; patterns such as (a+)+$ could search for years
+_SECONDS = 2.0  # of an expression for all tokens; patterns such as (a+)+$ could search for years
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,8 +54,12 @@ def find_tokens(tokens: Sequence[str], query: str, *, by: Manner = "part") -> Fo
         return Found(rows=np.empty(0, dtype=np.int64))
     if by == "list":
         return _find_listed(tokens, query)
-    matches = _matcher(re.escape(query) if by == "part" else query)
-    found = [row for row, token in enumerate(tokens) if matches(token)]
+    if by == "part":
+        part = query.casefold()  # letter by letter: a part of a token stays a part of it
+        found = [row for row, token in enumerate(tokens) if part in token.casefold()]
+    else:
+        matches = _matcher(query)
+        found = [row for row, token in enumerate(tokens) if matches(token)]
     return Found(rows=np.array(found, dtype=np.int64))
 
 

@@ -7,9 +7,10 @@ is never shown for rows it was not made from. Shipped files are looked at first.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -32,6 +33,8 @@ SWEEP_FILE = "sweep.json"
 ACCURACY_FILE = "accuracy.json"
 MEASURES_FOLDER = "measures"
 _MEASURES = "measures"  # key of the JSON in a file's header
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,17 +84,20 @@ class RowMeasures:
             without a plan, or where there are too many rows.
         false: Share of each row's nearest on the map that are not truly so, shape (n,), float32,
             0 … 1; None where there are too many rows.
-        trust: How far the map can be trusted as a whole.
-        neighbours: How many nearest ``kept`` and ``false`` looked at.
+        trust: How far the map can be trusted as a whole; None before that was measured, and
+            where there is no such map on a plane.
+        neighbours: How many nearest ``kept`` and ``false`` looked at; 0 where neither is known.
         notes: Why something is missing, each a full sentence for the user.
+        missing: Parts that measuring would add: of "table", "plan" and "map".
     """
 
     frequency: Tensor | None
     kept: Tensor | None
     false: Tensor | None
-    trust: MapTrust
+    trust: MapTrust | None
     neighbours: int
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -175,11 +181,23 @@ def keep_umap_layout(fingerprint: str, layout: Tensor) -> Path:
 
 
 def find_measured_part(fingerprint: str, name: str) -> MeasuredPart | None:
-    """One part of the row measures of a table, if it was shipped or kept.
+    """One part of the row measures of a table as it is: see `read_measured_part`."""
+    return read_measured_part(fingerprint, name, lambda part: part)
+
+
+def read_measured_part(
+    fingerprint: str, name: str, read: Callable[[MeasuredPart], _T]
+) -> _T | None:
+    """What one part of the row measures of a table says, if it was shipped or kept.
 
     Args:
         fingerprint: Of the rows.
         name: "table", "neighbours", "plan-ID" ("plan-shipped") or "map-KIND".
+        read: What makes sense of it; a KeyError, TypeError or ValueError says that it is damaged
+            or of another version.
+
+    Returns:
+        None where there is none, or what was kept makes no sense: it can be measured again.
 
     Raises:
         FormatError: If the shipped files are damaged.
@@ -188,12 +206,12 @@ def find_measured_part(fingerprint: str, name: str) -> MeasuredPart | None:
         try:
             part = _read_part(path)
             if part.values["source"] == fingerprint:
-                return part
+                return read(part)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise FormatError(f"{path.parent} is damaged: {error}; install again") from error
     try:
         part = _read_part(_measures_path(fingerprint) / f"{name}.safetensors")
-        return part if part.values["source"] == fingerprint else None
+        return read(part) if part.values["source"] == fingerprint else None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None  # absent or damaged: it is measured again
 

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from engine.coding.packing import bits_for, pack_integers, unpack_integers
-from engine.errors import FormatError, ParameterError, SourceError
+from engine.errors import ParameterError, SourceError
 from engine.factorization import Factorization
 from engine.frequencies import table_token_counts
 from engine.layout import pca_layout
@@ -26,6 +26,7 @@ from engine.library import (
     find_measured_part,
     find_umap_layout,
     keep_measured_part,
+    read_measured_part,
 )
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.table import EmbeddingTable
@@ -49,7 +50,7 @@ PlanReader = Callable[[], Factorization | None]
 
 
 def find_row_measures(fingerprint: str, run_id: str | None, layout: str) -> RowMeasures | None:
-    """What was measured of a table's rows with this plan and on this map, if all of it was.
+    """What was measured of a table's rows with this plan and on this map; None where nothing was.
 
     Args:
         fingerprint: Of the rows.
@@ -59,31 +60,38 @@ def find_row_measures(fingerprint: str, run_id: str | None, layout: str) -> RowM
     Raises:
         FormatError: If the shipped files are damaged.
     """
-    table, plan, drawn = (
-        find_measured_part(fingerprint, name)
-        for name in ("table", f"plan-{run_id or _SHIPPED}", f"map-{layout}")
-    )
-    if table is None or plan is None or drawn is None:
+    found = {part: _find(fingerprint, part, run_id, layout) for part in _READERS}
+    missing = [part for part, values in found.items() if values is None]
+    if len(missing) == len(found):
         return None
-    try:
-        frequency = table.tensors.get("frequency")
-        return RowMeasures(
-            frequency=None if frequency is None else frequency.float().expm1(),
-            kept=_read_shares(plan, "kept"),
-            false=_read_shares(drawn, "false"),
-            trust=MapTrust(**drawn.values["trust"]),
-            neighbours=drawn.values["neighbours"],
-            notes=tuple(
-                dict.fromkeys(
-                    part.values["note"] for part in (table, plan, drawn) if part.values["note"]
-                )
-            ),
+    values: dict[str, Any] = {
+        "frequency": None,
+        "kept": None,
+        "false": None,
+        "trust": None,
+        "neighbours": 0,
+    }
+    notes: list[str] = []
+    for said in filter(None, found.values()):
+        notes.append(said.pop("note"))
+        values |= said
+    if "map" in missing and layout != "PCA" and find_umap_layout(fingerprint) is None:
+        missing.remove("map")  # measuring would not add it
+        notes.append(
+            f"There is no {layout} map on a plane yet: draw it to see how far to trust it."
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(
-            f"the row measures of {fingerprint} are of another version: {error}; remove the folder "
-            "measures where the app keeps its data"
-        ) from error
+    notes = [note for note in dict.fromkeys(notes) if note]
+    return RowMeasures(**values, notes=tuple(notes), missing=tuple(missing))
+
+
+def _find(fingerprint: str, part: str, run_id: str | None, layout: str) -> dict[str, Any] | None:
+    """What one part says, as fields of `RowMeasures` and its note; None where it says nothing."""
+    return read_measured_part(fingerprint, _part_names(run_id, layout)[part], _READERS[part])
+
+
+def _part_names(run_id: str | None, layout: str) -> dict[str, str]:
+    """Part → its name in the library."""
+    return {"table": "table", "plan": f"plan-{run_id or _SHIPPED}", "map": f"map-{layout}"}
 
 
 def measure_rows(
@@ -99,13 +107,13 @@ def measure_rows(
     Args:
         table: What the rows are of.
         run_id: As in `find_row_measures`.
-        layout: As in `find_row_measures`; a UMAP map must have been made before.
+        layout: As in `find_row_measures`; a UMAP map that was not made on a plane is left out.
         read_plan: Gives the plan of that run, None where there is none; called if it is needed.
         progress: Called all along; may raise `engine.errors.Cancelled`. What was finished by then
             stays kept.
 
     Raises:
-        ParameterError: If there is no such map, or there are too few rows.
+        ParameterError: If there is no such kind of map, or there are too few rows.
         EngineError: If the disk refuses.
 
     Cost: 4·n²·d flops and 3 s for the frequencies: about 50 s of processor time for 30,522 × 384.
@@ -113,16 +121,18 @@ def measure_rows(
     places = _check(table, layout)
     measures: dict[str, Callable[[], MeasuredPart]] = {
         "table": lambda: measure_table(table, progress=progress),
-        f"plan-{run_id or _SHIPPED}": lambda: measure_plan(
+        "plan": lambda: measure_plan(
             neighbours_of(table, progress=progress), read_plan(), progress=progress
         ),
-        f"map-{layout}": lambda: measure_map(
-            table, neighbours_of(table, progress=progress), places(), progress=progress
-        ),
     }
-    for name, measure in measures.items():
-        if find_measured_part(table.fingerprint, name) is None:
-            keep_measured_part(table.fingerprint, name, measure())
+    if places is not None:
+        measures["map"] = lambda: measure_map(
+            table, neighbours_of(table, progress=progress), places(), progress=progress
+        )
+    names = _part_names(run_id, layout)
+    for part, measure in measures.items():
+        if _find(table.fingerprint, part, run_id, layout) is None:
+            keep_measured_part(table.fingerprint, names[part], measure())
 
 
 def ship_row_measures(
@@ -219,8 +229,8 @@ def neighbours_of(
     return found
 
 
-def _check(table: EmbeddingTable, layout: str) -> Callable[[], Tensor]:
-    """What gives the places of the rows on a map of this kind."""
+def _check(table: EmbeddingTable, layout: str) -> Callable[[], Tensor] | None:
+    """What gives the places of the rows on a plane; None where there is no such map yet."""
     if len(table.tokens) < _FEWEST_ROWS:
         raise ParameterError(
             f"neighbours need at least {_FEWEST_ROWS} rows, {table.name} has {len(table.tokens)}"
@@ -230,9 +240,7 @@ def _check(table: EmbeddingTable, layout: str) -> Callable[[], Tensor]:
     if layout == "PCA":
         return lambda: pca_layout(table.matrix)
     found = find_umap_layout(table.fingerprint)
-    if found is None:
-        raise ParameterError(f"{table.name} has no UMAP map yet; make it, then measure its rows")
-    return lambda: found
+    return None if found is None else lambda: found
 
 
 def _too_many() -> str:
@@ -245,6 +253,30 @@ def _part_of_shares(name: str, shares: Tensor, neighbours: Tensor) -> MeasuredPa
     packed = pack_integers((shares * count).round().int(), bits_for(count + 1))
     values = {"neighbours": count, "rows": len(shares), "note": ""}
     return MeasuredPart(tensors={name: packed}, values=values)
+
+
+def _read_table(part: MeasuredPart) -> dict[str, Any]:
+    frequency = part.tensors.get("frequency")
+    known = None if frequency is None else frequency.float().expm1()
+    return {"frequency": known, "note": part.values["note"]}
+
+
+def _read_plan(part: MeasuredPart) -> dict[str, Any]:
+    kept = _read_shares(part, "kept")
+    looked_at = {} if kept is None else {"neighbours": part.values["neighbours"]}
+    return {"kept": kept, "note": part.values["note"], **looked_at}
+
+
+def _read_map(part: MeasuredPart) -> dict[str, Any]:
+    return {
+        "false": _read_shares(part, "false"),
+        "trust": MapTrust(**part.values["trust"]),
+        "neighbours": part.values["neighbours"],
+        "note": part.values["note"],
+    }
+
+
+_READERS = {"table": _read_table, "plan": _read_plan, "map": _read_map}
 
 
 def _read_shares(part: MeasuredPart, name: str) -> Tensor | None:

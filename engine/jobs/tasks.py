@@ -63,8 +63,8 @@ def measure(params: JsonObject, progress: ProgressCallback) -> JsonObject:
     """Measure the rows of ``params["source"]`` with the plan ``params["run"]``, on a map.
 
     ``params["layout"]`` is the kind of map, "UMAP" or "PCA". Where run is None, the plan is the one
-    that ships; where none ships, the map alone is measured. What comes of it is kept: see
-    `engine.row_measures.find_row_measures`.
+    that ships; where none ships, or there is no such map on a plane, it is left out. What comes of
+    it is kept: see `engine.row_measures.find_row_measures`.
     """
     table, run_id = _load(params, progress), params["run"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,10 @@ from engine.curves import Curves, choose_by_rate
 from engine.errors import EngineError
 from engine.figures import is_plain_svd, name_dimensions
 from engine.frequencies.language_names import name_counted
-from engine.frequencies.row_use import NO_WEIGHTS
 from engine.measures import row_norms
 from engine.report.drawing import mark_of
 from engine.report.headline import headline_figures
-from engine.report.plan import ReportedMap, ReportedPlan
+from engine.report.plan import ReportedMap, ReportedPlan, public_config, public_spec
 from engine.wording import BAND_TITLES, duration, printable
 
 _NAMED_ROWS = 12  # best and worst kept tokens
@@ -54,7 +52,7 @@ def describe_plan(plan: ReportedPlan, places: ReportedMap) -> dict[str, Any]:
         "settings": [(term, printable(text)) for term, text in _settings(plan)],
         "source": [(term, printable(text)) for term, text in _source(plan)],
         "model_link": _model_link(plan.table.spec),
-        "config": json.dumps(_public_config(plan.config), indent=1, ensure_ascii=False),
+        "config": json.dumps(public_config(plan.config), indent=1, ensure_ascii=False),
         "again": plan.again,
     }
 
@@ -206,18 +204,6 @@ def _source(plan: ReportedPlan) -> Iterator[tuple[str, str]]:
     licence = _licence(table.spec)
     if licence is not None:
         yield "Licence of the model", licence
-
-
-def public_spec(spec: str) -> str:
-    """How a report names a table: where it lies on somebody's disk is nobody else's business."""
-    plain = spec.replace("\\", "/")
-    local = plain.startswith(("/", "~", ".")) or plain.count("/") > 1 or ":/" in plain
-    return PurePosixPath(plain).name if local or Path(spec).exists() else spec
-
-
-def _public_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    weights = str(config.get("weights", NO_WEIGHTS))
-    return {**config, **({"weights": public_spec(weights)} if "weights" in config else {})}
 
 
 def _model_link(spec: str) -> dict[str, str] | None:

@@ -80,7 +80,7 @@ def draw_curves(curves: Curves, *, star: tuple[float, float] | None, name: str) 
 
     Args:
         curves: Of a sweep.
-        star: Rate and error of the reported plan, where the curves are by its error.
+        star: Rate and error of the reported plan, where it has a place among them.
         name: Of that plan.
     """
     traces: list[dict[str, Any]] = []

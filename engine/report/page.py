@@ -42,19 +42,22 @@ def build_report(
     if sweep is not None:
         curves, star = _curves(plan, sweep)
         charts["curves"] = draw_curves(curves, star=star, name=plan_name(plan.figures))
-        curves_content = describe_curves(curves, f"{origin}: {sweep.fits} fits")
+        origin = f"{origin}: {sweep.fits} fits"
+        curves_content = {**describe_curves(curves, origin), "starred": star is not None}
     content = describe_plan(plan, places)
     return _render({**content, "curves": curves_content}, charts)
 
 
 def _curves(plan: ReportedPlan, sweep: SweepResult) -> tuple[Curves, tuple[float, float] | None]:
-    """The curves by the error that the plan was fitted for, and its place among them."""
+    """The curves by the error that the plan was fitted for, and its place among them, if any."""
     figures, config = plan.figures, sweep.config
     use = {"source": config.weights, "power": config.weight_power, "floor": config.weight_floor}
     # Errors by other weights are no points among these.
     weighted = has_weights(sweep.cells) and figures["weights"] == use
     error = figures["weighted_error" if weighted else "relative_error"]
-    return read_curves(sweep.cells, weighted=weighted), (figures["rate"], error)
+    curves = read_curves(sweep.cells, weighted=weighted)
+    # All curves are of numbers of 32 bits, so a coded plan has no place among them.
+    return curves, None if plan.factorization.coding is not None else (figures["rate"], error)
 
 
 def _render(content: Mapping[str, Any], charts: Mapping[str, Any]) -> bytes:

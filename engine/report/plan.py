@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.errors import FormatError
 from engine.factorization import Factorization
+from engine.frequencies.row_use import NO_WEIGHTS
 from engine.measures import SubspaceSummary
 from engine.naming import suggest_names
 from engine.records import RunRecord
@@ -60,10 +62,24 @@ class ReportedPlan:
         return [f"{label + 1} · {name}" for label, name in enumerate(names)]
 
 
+def public_spec(spec: str) -> str:
+    """How a report names a table: where it lies on somebody's disk is nobody else's business."""
+    plain = spec.replace("\\", "/")
+    local = plain.startswith(("/", "~", ".")) or plain.count("/") > 1 or ":/" in plain
+    return PurePosixPath(plain).name if local or Path(spec).exists() else spec
+
+
+def public_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with a file of weights named so."""
+    weights = str(config.get("weights", NO_WEIGHTS))
+    return {**config, **({"weights": public_spec(weights)} if "weights" in config else {})}
+
+
 def made_how(record: RunRecord) -> dict[str, Any]:
     """What a run's record says of how the plan was made, as fields of `ReportedPlan`."""
+    shown = _public_record(record)
     try:
-        again = {"By the command line": command_line(record), "In Python": python_snippet(record)}
+        again = {"By the command line": command_line(shown), "In Python": python_snippet(shown)}
     except FormatError:
         again = {}  # of a version that has other settings; they are shown all the same
     return {
@@ -72,6 +88,14 @@ def made_how(record: RunRecord) -> dict[str, Any]:
         "created": record.created_at,
         "again": again,
     }
+
+
+def _public_record(record: RunRecord) -> RunRecord:
+    source = record.source.copy()
+    source["spec"] = public_spec(source["spec"])
+    if (tokens := source.get("tokens")) is not None:
+        source["tokens"] = public_spec(tokens)
+    return replace(record, source=source, config=public_config(record.config))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -22,16 +22,21 @@ def access() -> Access:
 def is_hosted() -> bool:
     """Whether others reach the app: by its address, by a proxy, or by another name than ours.
 
-    A page of elsewhere whose name was made to lead to this machine comes by that name, too.
+    A page of elsewhere whose name was made to lead to this machine comes by that name, too. A proxy
+    that tells nothing of itself still passes on where the browser found the page.
     """
     address = st.get_option("server.address")
     if address is None or not _is_loopback(address):  # None is streamlit's word for every interface
         return True
+    told = st.get_option("browser.serverAddress")
+    if told and not _is_loopback(told):
+        return True
     headers = st.context.headers
     if any(name in headers for name in _FORWARDED):
         return True
-    host = headers.get("Host")
-    return host is not None and not _is_loopback(host)
+    origin = headers.get("Origin")
+    names = [headers.get("Host"), origin and origin.rpartition("/")[2]]
+    return any(name is not None and not _is_loopback(name) for name in names)
 
 
 def check_upload(name: str, size: int) -> None:

@@ -70,7 +70,7 @@ def point_at(source: Source) -> None:
     chosen = {"spec": source.spec, "tensor": source.tensor or "", "tokens": source.tokens or ""}
     if source.spec == "bundled:minilm":
         kind, chosen = _BUNDLED, {}
-    elif uploads_folder() in Path(source.spec).parents:
+    elif is_upload(source.spec):
         kind = _UPLOAD
         st.session_state[_LAST_UPLOAD] = (source.spec, source.tokens)
     elif source.tokens is None and is_hub_id(source.spec) and not Path(source.spec).exists():
@@ -79,6 +79,11 @@ def point_at(source: Source) -> None:
         kind = _PATH
     st.session_state["source"] = kind
     st.session_state.update(chosen)
+
+
+def is_upload(spec: str) -> bool:
+    """Whether a table was uploaded; a link does not name the file then."""
+    return uploads_folder() in Path(spec).parents
 
 
 def _uploaded() -> Source | None:
@@ -109,7 +114,9 @@ def _details(*, with_tokens: bool) -> tuple[str | None, str | None]:
         )
         tokens = ""
         if with_tokens:
-            tokens = st.text_input("Tokens file", key="tokens", placeholder="beside the vectors")
+            tokens = st.text_input(
+                "Tokens file", key="tokens", bind="query-params", placeholder="beside the vectors"
+            )
     return tensor.strip() or None, tokens.strip() or None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import streamlit as st
 
 from engine import EmbeddingTable
 from pages.parts.plan_pair import Pair
-from pages.parts.wording import literal
+from pages.parts.wording import FORMULAS, literal
 
 _SHOWN = 5000  # rows a table sends to the browser; the download holds all
 _TABLE_ROWS = 11
@@ -73,12 +74,18 @@ def show_rows(pair: Pair, table: EmbeddingTable) -> None:
         st.caption(f"The first {_SHOWN:,} are shown; the file holds all.")
     st.download_button(
         "Download CSV",
-        frame.to_csv(index=False).encode(),
+        partial(_make_csv, frame),
         "two-plans.csv",
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
+        help=FORMULAS,
     )
+
+
+def _make_csv(frame: pd.DataFrame) -> bytes:
+    """Called in a thread of its own when the button is pressed."""
+    return frame.to_csv(index=False).encode()
 
 
 def token_frame(pair: Pair, table: EmbeddingTable) -> pd.DataFrame:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
 import torch
 from numpy.typing import NDArray
 
-from engine import EmbeddingTable, Factorization, factorize
+from engine import EmbeddingTable, Factorization
+from engine.compression import fit_rival
 from engine.differences import PlanDifference, compare_plans
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
-from pages.parts import state
+from pages.parts import hosting, state
 from pages.parts.state import View
 
 SHIPPED, SVD = "shipped", "svd"
-"""What a link calls the plan that ships with the table, and the SVD of plan A's size."""
+"""What a link calls the plan that ships with the table, and the SVD of as many numbers as A."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,6 +32,7 @@ class Side:
         row_errors: Relative squared error of each row, shape (n,).
         summaries: One a subspace.
         error: Relative squared error of the whole.
+        weighted: Whether it was fitted for the use of its tokens.
     """
 
     key: str
@@ -37,6 +40,7 @@ class Side:
     row_errors: NDArray[np.float64]
     summaries: tuple[SubspaceSummary, ...]
     error: float
+    weighted: bool
 
     @property
     def name(self) -> str:
@@ -45,7 +49,8 @@ class Side:
         low, high = min(plan.dimensions), max(plan.dimensions)
         j = f"{high}" if low == high else f"{low}–{high}"
         bits = "" if plan.coding is None else f", {plan.coding.bits} bits"
-        return f"SVD, j = {j}{bits}" if plan.k == 1 else f"k = {plan.k}, j = {j}{bits}"
+        svd = "weighted SVD" if self.weighted else "SVD"
+        return f"{svd if plan.k == 1 else f'k = {plan.k}'}, j = {j}{bits}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -96,7 +101,7 @@ def load_pair(table: EmbeddingTable, first: str, second: str) -> Pair:
     view = _view(table, first)
     ours = _side(view)
     if second == SVD:  # the one that the plan's own figures are judged by
-        theirs = _svd(table.fingerprint, int(view.figures["svd"]["dimensions"][0]), table)
+        theirs = _rival(table, view)
     else:
         theirs = _side(_view(table, second))
     return _pair(f"{table.fingerprint} {ours.key} {theirs.key}", ours, theirs)
@@ -113,19 +118,31 @@ def _side(view: View) -> Side:
         row_errors=view.row_errors,
         summaries=view.summaries,
         error=float(view.figures["relative_error"]),
+        weighted=view.figures["weights"] is not None,
     )
 
 
+def _rival(table: EmbeddingTable, view: View) -> Side:
+    figures = {name: view.figures[name] for name in ("svd", "weighted_svd", "weights")}
+    use = figures["weights"]
+    if use is not None:  # a run that came from elsewhere may name any file
+        source = {"spec": table.spec}
+        hosting.access().check_job({"source": source, "config": {"weights": use["source"]}})
+    key = f"svd {figures['svd']['dimensions'][0]} {use}"
+    return _svd(f"{table.fingerprint} {key}", key, figures, table)
+
+
 @st.cache_resource(max_entries=4, show_spinner="Fitting the SVD …")
-def _svd(fingerprint: str, rank: int, _table: EmbeddingTable) -> Side:
-    plan = factorize(_table.matrix, method="svd", j=rank)
+def _svd(of: str, key: str, _figures: dict[str, Any], _table: EmbeddingTable) -> Side:
+    plan = fit_rival(_table, _figures)
     residuals = plan.squared_residuals(_table.matrix)
     return Side(
-        key=f"svd {rank}",
+        key=key,
         factorization=plan,
         row_errors=relative_row_errors(residuals, _table.matrix).numpy(),
         summaries=summarise_subspaces(plan, _table.matrix),
         error=plan.relative_error(_table.matrix),
+        weighted=_figures["weights"] is not None,
     )
 
 

@@ -13,10 +13,18 @@ from engine import EmbeddingTable
 from engine.archives import file_name
 from engine.report import ReportedMap, ReportedPlan, build_report, made_how
 from pages.parts import state
+from pages.parts.inputs import is_upload
 from pages.parts.state import View
+from pages.parts.wording import FORMULAS
 
 _FORMATS = {"PNG": "png", "SVG": "svg"}
 _FORMAT = "picture"  # key of the control
+_JOB = "job_"  # begins the name by which a reload finds a running job: see pages.parts.jobs
+_IN_LINK = (
+    "It holds the table, the plan, the map and its colours, the search, the chosen subspaces and "
+    "errors, and the token looked at. A loop drawn on the map is not in it: the list of its tokens "
+    "can be downloaded below the map."
+)
 
 
 def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
@@ -30,8 +38,10 @@ def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
     places = find_map(table, kind)
     name = file_name(table.name)
     with st.popover("Share", icon=":material/share:", width="content"):
-        st.markdown("**Link** to what you see: table, plan, map, colours")
+        st.markdown("**Link** to this table, plan, map, search and token", help=_IN_LINK)
         st.code(_link(), language=None, wrap_lines=True)
+        if is_upload(table.spec):
+            st.caption("A link cannot hold an upload: who opens it uploads the same file first.")
         if view is not None:
             st.markdown("**Report**: one page with the map, the figures and every setting")
             st.download_button(
@@ -51,6 +61,7 @@ def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
             "text/csv",
             icon=":material/table:",
             on_click="ignore",
+            help=FORMULAS,
         )
         st.markdown("**Picture**: the camera over the map saves it as it is drawn now")
         st.segmented_control(
@@ -73,7 +84,9 @@ def picture_options(table: EmbeddingTable) -> dict[str, Any]:
 
 
 def _link() -> str:
-    query = urlencode(st.query_params.to_dict())
+    """This page's address, without the jobs of this session: who else has the link started none."""
+    chosen = st.query_params.to_dict().items()
+    query = urlencode([(name, value) for name, value in chosen if not name.startswith(_JOB)])
     return f"{st.context.url or ''}{'?' if query else ''}{query}"
 
 

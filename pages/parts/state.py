@@ -275,8 +275,15 @@ def _names(key: str, fingerprint: str, _view: View, _table: EmbeddingTable) -> t
 
 
 def row_norms(table: EmbeddingTable) -> NDArray[np.float64]:
-    """‖x‖ of each row, shape (n,)."""
-    return measures.row_norms(table.matrix).numpy()
+    """‖x‖ of each row, shape (n,); read-only, for all sessions share it."""
+    return _row_norms(table.fingerprint, table)
+
+
+@st.cache_resource(max_entries=3, show_spinner=False)
+def _row_norms(fingerprint: str, _table: EmbeddingTable) -> NDArray[np.float64]:
+    norms = measures.row_norms(_table.matrix).numpy()
+    norms.setflags(write=False)
+    return norms
 
 
 def drawn_rows(table: EmbeddingTable) -> NDArray[np.int64]:

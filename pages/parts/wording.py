@@ -14,6 +14,12 @@ from engine.wording import printable as printable
 from engine.wording import short_bytes as short_bytes
 from engine.wording import short_count as short_count
 
+FORMULAS = (
+    "Tokens are written as they are. To a spreadsheet one that begins with =, +, - or @ is a "
+    "formula: import the column of tokens as text."
+)
+"""Said beside every file of tokens."""
+
 _MARKUP = re.compile(r"[\\`*_{}\[\]()#+\-.!|~$:<>&]")
 
 

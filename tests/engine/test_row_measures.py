@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,9 +19,11 @@ from engine.frequencies import table_token_counts
 from engine.layout import pca_layout
 from engine.library import (
     MEASURES_FOLDER,
+    MeasuredPart,
     RowMeasures,
     find_measured_part,
     find_starter,
+    keep_measured_part,
     keep_umap_layout,
 )
 from engine.measures import nearest_neighbours
@@ -101,8 +104,62 @@ def test_what_is_there_is_not_measured_again(monkeypatch: pytest.MonkeyPatch) ->
     found = measured(TABLE, PLAN, "UMAP")  # a new map, and nothing else
     expected = false_neighbours(neighbour_table(TABLE.matrix), gaussian(60, 2))
     assert equal(found.false, expected)
-    assert find_row_measures(TABLE.fingerprint, "run-2", "UMAP") is None
     assert find_row_measures(WORDS.fingerprint, "run-1", "UMAP") is None
+
+
+def test_what_is_known_is_shown_whatever_else_is_missing() -> None:
+    keep_umap_layout(TABLE.fingerprint, gaussian(60, 2))
+    whole = measured(TABLE, PLAN)
+    assert whole.missing == ()
+    for run_id, layout, missing in (
+        ("run-2", "PCA", ("plan",)),
+        ("run-1", "UMAP", ("map",)),
+        ("run-2", "UMAP", ("plan", "map")),
+    ):
+        found = find_row_measures(TABLE.fingerprint, run_id, layout)
+        assert found is not None
+        assert found.missing == missing
+        assert (found.kept is None) is ("plan" in missing)
+        assert (found.false is None) is (found.trust is None) is ("map" in missing)
+        assert found.neighbours == (0 if len(missing) == 2 else 15)
+        assert found.notes == whole.notes
+
+
+def test_map_that_is_not_on_a_plane_is_left_out() -> None:
+    keep_umap_layout(TABLE.fingerprint, gaussian(60, 3))
+    found = measured(TABLE, PLAN, "UMAP")
+    assert found.kept is not None
+    assert (found.trust, found.false) == (None, None)
+    assert found.missing == (), "measuring again would add nothing"
+    assert "There is no UMAP map on a plane yet" in found.notes[-1]
+    keep_umap_layout(TABLE.fingerprint, gaussian(60, 2))
+    again = find_row_measures(TABLE.fingerprint, "run-1", "UMAP")
+    assert again is not None
+    assert again.missing == ("map",)
+    assert measured(TABLE, PLAN, "UMAP").trust is not None
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "values"),
+    [
+        ("table", "table", {}),
+        ("plan", "plan-run-1", {"note": ""}),
+        ("map", "map-PCA", {"note": "", "neighbours": 15, "trust": {"another": 1}}),
+    ],
+)
+def test_parts_of_another_version_are_measured_again(
+    part: str, name: str, values: dict[str, Any]
+) -> None:
+    whole = measured(TABLE, PLAN)
+    odd = {"kept": torch.zeros(1)} if part == "plan" else {}
+    keep_measured_part(TABLE.fingerprint, name, MeasuredPart(tensors=odd, values=values))
+    found = find_row_measures(TABLE.fingerprint, "run-1", "PCA")
+    assert found is not None
+    assert found.missing == (part,)
+    again = measured(TABLE, PLAN)
+    assert again.missing == ()
+    assert again.trust == whole.trust
+    assert again.notes == whole.notes
 
 
 def test_large_tables_get_what_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,13 +167,12 @@ def test_large_tables_get_what_can_be_had(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(row_measures, "MOST_ROWS", 59)
     found = measured(TABLE, PLAN)
     assert (found.kept, found.false) == (None, None)
+    assert found.trust is not None
     assert found.trust.queries == 60
     assert "Neighbours of every row are sought in tables of up to 59 rows only." in found.notes
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(ParameterError, match="tiny has no UMAP map yet; make it"):
-        measure_rows(TABLE, None, "UMAP", read_plan=lambda: None)
     with pytest.raises(ParameterError, match="must be one of UMAP, PCA, got 'tsne'"):
         measure_rows(TABLE, None, "tsne", read_plan=lambda: None)
     with pytest.raises(ParameterError, match="at least 3 rows, tiny has 2"):
@@ -149,7 +205,9 @@ def test_damaged_parts_are_measured_again(tmp_path: Path) -> None:
     measured(TABLE, PLAN)
     for path in (tmp_path / "home" / "measures").rglob("map-*"):
         path.write_bytes(b"no tensors")
-    assert find_row_measures(TABLE.fingerprint, "run-1", "PCA") is None
+    found = find_row_measures(TABLE.fingerprint, "run-1", "PCA")
+    assert found is not None
+    assert found.missing == ("map",)
     assert measured(TABLE, PLAN).false is not None
 
 
@@ -167,7 +225,6 @@ def test_shipped_parts_come_first_and_for_their_own_rows_only(assets: Path) -> N
     assert found is not None
     assert equal(found.kept, kept_neighbours(neighbour_table(TABLE.matrix), PLAN))
     assert find_row_measures(WORDS.fingerprint, None, "PCA") is None
-    assert find_row_measures(TABLE.fingerprint, None, "UMAP") is None
     (folder / "plan-shipped.safetensors").write_bytes(b"no tensors")
     with pytest.raises(FormatError, match=r"measures is damaged: .*; install again"):
         find_row_measures(TABLE.fingerprint, None, "PCA")
@@ -201,6 +258,7 @@ def test_what_ships_is_that_of_the_bundled_model(
     # another BLAS may put one of fifteen elsewhere where two are as far
     assert float((found.false[rows] - share).abs().max()) <= 1 / 15 + 1e-6
     again = map_trust(table.matrix, places, queries=100)  # of other rows: a tenth of the sample
+    assert found.trust is not None
     assert found.trust.trustworthiness == pytest.approx(again.trustworthiness, abs=0.05)
 
 

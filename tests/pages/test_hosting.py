@@ -48,12 +48,28 @@ def set_up(
         ("localhost", {"Host": "127.0.0.1.example.org:8501"}, True),
         ("localhost", {"Host": "localhost", "X-Forwarded-For": "10.0.0.9"}, True),
         ("localhost", {"Host": "localhost", "Forwarded": "for=10.0.0.9"}, True),
+        # nginx's bare proxy_pass: the server's own name, and where the browser found the page
+        ("localhost", {"Host": "127.0.0.1:8501", "Origin": "https://atlas.example.org"}, True),
+        ("localhost", {"Host": "localhost:8501", "Origin": "null"}, True),
+        ("localhost", {"Host": "localhost:8501", "Origin": "http://[::1"}, True),
+        ("localhost", {"Host": "localhost:8501", "Origin": "http://localhost:8501"}, False),
+        ("localhost", {"Host": "[::1]:8501", "Origin": "http://[::1]:8501"}, False),
     ],
 )
 def test_who_is_from_elsewhere(
     monkeypatch: pytest.MonkeyPatch, address: str | None, headers: dict[str, str], hosted: bool
 ) -> None:
     set_up(monkeypatch, headers=headers, server_address=address)
+    assert hosting.is_hosted() is hosted
+
+
+@pytest.mark.parametrize(
+    ("told", "hosted"), [("localhost", False), (None, False), ("atlas.example.org", True)]
+)
+def test_a_server_that_is_told_its_public_name_is_hosted(
+    monkeypatch: pytest.MonkeyPatch, told: str | None, hosted: bool
+) -> None:
+    set_up(monkeypatch, headers={}, server_address="localhost", browser_serverAddress=told)
     assert hosting.is_hosted() is hosted
 
 

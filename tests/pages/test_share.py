@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from engine import RunStore, load_table
 from engine.compression import CompressionConfig, compress_table
+from engine.paths import uploads_folder
 from engine.recording import record_compression
 from pages.parts import jobs, share, state
 from tests.engine.report.plans import Page
@@ -61,6 +63,7 @@ def open_file(path: Path, **query: str) -> AppTest:
 
 def offered(app: AppTest) -> set[str]:
     buttons = [button.proto for button in app.get("download_button")]
+    assert all("formula" in button.help for button in buttons if button.label.endswith("(CSV)"))
     assert all(button.deferred_file_id for button in buttons if button.label in _OURS)
     return {button.label for button in buttons} & _OURS
 
@@ -75,6 +78,49 @@ def test_link_holds_what_is_looked_at(path: Path) -> None:
     assert f"run={run}" in link
     assert "source=File+or+folder" in link
     assert offered(app) == _OURS
+
+
+def link_of(app: AppTest) -> str:
+    (link,) = [code.value for code in app.code if "?" in code.value]
+    return link
+
+
+def test_link_names_the_file_of_tokens(path: Path) -> None:
+    names = path.with_name("other.txt")
+    names.write_text("\n".join(f"other {row}" for row in range(60)), encoding="utf-8")
+    app = open_file(path, tokens=str(names))
+    assert app.text_input(key="tokens").value == str(names)
+    assert urlencode({"tokens": str(names)}) in link_of(app)
+    app = open_file(path)
+    app.text_input(key="tokens").set_value(str(names)).run()
+    assert urlencode({"tokens": str(names)}) in link_of(app)
+
+
+def test_link_holds_no_jobs(path: Path) -> None:
+    link = link_of(open_file(path, job_layout="abc", job_measure="def", find="job_x"))
+    assert "find=job_x" in link
+    assert "job_layout" not in link
+    assert "job_measure" not in link
+
+
+def test_menu_says_what_a_link_cannot_hold(path: Path) -> None:
+    def said(app: AppTest) -> tuple[str, bool]:
+        (title,) = [item for item in app.markdown if item.value.startswith("**Link**")]
+        uploaded = any("cannot hold an upload" in item.value for item in app.caption)
+        return title.proto.help, uploaded
+
+    words, uploaded = said(open_file(path))
+    assert "A loop drawn on the map is not in it" in words
+    assert not uploaded
+    kept = uploads_folder() / "ab" / path.name
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(path.read_bytes())
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    app.query_params["source"] = "Upload"
+    app.session_state["last-upload"] = (str(kept), None)
+    app.run()
+    assert not app.exception
+    assert said(app)[1]
 
 
 def test_table_without_a_plan_has_no_report(path: Path) -> None:

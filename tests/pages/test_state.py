@@ -67,6 +67,15 @@ def test_upload_stays_in_its_folder(home: Path, name: str) -> None:
     assert files_below(home.parent) == [path]
 
 
+def test_lengths_of_rows_are_worked_out_once_and_kept_from_harm() -> None:
+    table = EmbeddingTable(name="t", spec="", tokens=["a", "b"], matrix=torch.eye(2) * 3)
+    norms = state.row_norms(table)
+    assert norms.tolist() == [3, 3]
+    assert state.row_norms(table) is norms
+    with pytest.raises(ValueError, match="read-only"):
+        norms[0] = 1
+
+
 def test_failed_write_leaves_nothing_and_says_why(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import RunStore, load_table
+from engine import EngineError, RunStore, load_table, memory
+from engine.access import ROOTS_VARIABLE
 from engine.compression import CompressionConfig, compress_table
 from engine.recording import record_compression, record_sweep
 from engine.sweep import SweepConfig, run_sweep
 from pages.parts import jobs
 from pages.parts.charts import MapPoints
 from pages.parts.pair_map import PairLabels, gain_map, pair_map
+from pages.parts.plan_pair import load_pair
 from tests.pages.fake_queue import FakeQueue
 
 COMPARE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
@@ -80,6 +83,38 @@ def test_one_plan_meets_the_svd_of_its_size(path: Path) -> None:
     assert subspaces["Tokens in B"].max() == N
 
 
+WORDS = ["the", "of", "house", "berlin", "quantum", "garden", "tree", "run", "dog", "cat"]
+
+
+def test_weighted_plan_meets_the_weighted_svd(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(path, np.random.default_rng(2).normal(size=(len(WORDS), 6)).astype(np.float32))
+    text = path.with_suffix(".tokens.txt")
+    text.write_text("\n".join(WORDS), encoding="utf-8")
+    text = path.with_name("counted.txt")
+    text.write_text("the house " * 500 + "dog", encoding="utf-8")
+    run = keep_run(path, k=2, j=2, weights=str(text), weight_power=1.0, neighbours=0)
+    figures = RunStore().load(run).record.figures
+    assert figures["weighted_svd"]["relative_error"] > figures["svd"]["relative_error"] * 1.0001
+    pair = load_pair(load_table(path), run, "svd")
+    assert pair.second.error == pytest.approx(figures["weighted_svd"]["relative_error"], rel=1e-6)
+    assert pair.second.name == f"weighted SVD, j = {figures['weighted_svd']['dimensions'][0]}"
+    # A run from elsewhere may name a file that others must not have read to them.
+    monkeypatch.setenv(ROOTS_VARIABLE, str(path.parent / "other"))
+    table = replace(load_table(path), spec="bundled:minilm")
+    with pytest.raises(EngineError, match="may not be opened here"):
+        load_pair(table, run, "svd")
+
+
+def test_svd_that_would_not_fit_in_memory_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(path, np.random.default_rng(9).normal(size=(N, D)).astype(np.float32))  # fitted anew
+    run = keep_run(path)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 10_000_000)
+    (warning,) = open_page(path, pair_a=run, pair_b="svd").warning
+    assert "The SVD of 120 × 16 numbers needs about" in warning.value.replace("\\", "")
+
+
 def test_same_plan_twice_moves_nothing(path: Path) -> None:
     run = keep_run(path)
     app = open_page(path, pair_a=run, pair_b=run)
@@ -129,6 +164,13 @@ def test_tables_count_the_same_tokens(path: Path) -> None:
     found = app.dataframe[0].value["Token"]
     assert len(found)
     assert found.str.contains("11").all()
+
+
+def test_file_of_tokens_is_made_when_it_is_asked_for(path: Path) -> None:
+    keep_run(path)
+    (button,) = (item.proto for item in open_page(path).get("download_button"))
+    assert button.deferred_file_id
+    assert "formula" in button.help
 
 
 @pytest.mark.parametrize("name", ["pair-a", "pair-b"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engine.grid import plain_cells
 from engine.report import ReportedMap, build_report
-from engine.report.content import public_spec
+from engine.report.plan import public_spec
 from engine.sweep import SweepConfig, run_sweep
 from engine.wording import printable
 from tests.engine.report.plans import Page, all_rows, make_plan
@@ -141,6 +141,20 @@ def test_sweep_is_drawn_by_the_error_that_was_fitted(weights: str, tmp_path: Pat
     rival = "SVD" if weights == "none" else "weighted SVD"
     assert f"Against the {rival}" in page.words
     assert "From a sweep of mine: " in page.words
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_star_is_there_where_it_is_spoken_of(bits: int | None) -> None:
+    plan = make_plan(WORDS, k=2, j=2, bits=bits)
+    sweep = run_sweep(plan.table, SweepConfig(rates=(0.5,), ks=(2,), n_init=1))
+    page = Page(report=build_report(plan, all_rows(plan), sweep=sweep))
+    stars = [
+        trace["name"]
+        for trace in page.figures["curves"]["data"]
+        if trace.get("marker", {}).get("symbol") == "star"
+    ]
+    assert stars == ([] if bits else ["this plan: k = 2"])
+    assert ("the star is this plan" in page.words) is bool(stars)
 
 
 def test_sweep_by_other_weights_is_read_by_the_plain_error(tmp_path: Path) -> None:

@@ -58,6 +58,19 @@ def test_run_is_found_by_its_id_and_by_its_folder(run: Run) -> None:
     assert "curves" not in page.figures
 
 
+def test_where_files_lie_is_nowhere_in_the_page(path: Path) -> None:
+    table = load_table(path)
+    names = path.with_name("names.txt")
+    names.write_text("\n".join(f"word{row}" for row in range(len(table.tokens))), encoding="utf-8")
+    table = load_table(path, tokens=names)
+    config = CompressionConfig(k=3, j=1, n_init=1, weights=str(names), neighbours=0)
+    made = RunStore().create(*record_compression(table, config, compress_table(table, config)))
+    report = report_run(made.id).decode()
+    for told in ("lines.npy", "--tokens=names.txt", "--weights=names.txt", "tokens=&#39;names.txt"):
+        assert told in report
+    assert str(path.parent) not in report
+
+
 def test_umap_is_drawn_where_it_is_kept(run: Run, path: Path) -> None:
     table = load_table(path)
     keep_umap_layout(table.fingerprint, umap_layout(table.matrix))
