@@ -64,7 +64,8 @@ _SHOWN = """chart => {
   return Boolean(chart.isConnected
     && chart._fullData?.length && chart._fullLayout?._size && !chart._transitioning);
 }"""
-_TRACES = """chart => (chart._fullData ?? []).map(trace => ({
+# An empty trace waits for what is found, and draws nothing.
+_TRACES = """chart => (chart._fullData ?? []).filter(trace => trace.visible).map(trace => ({
   type: trace.type, name: trace.name, mode: trace.mode,
   x: Array.from(trace.x ?? []), y: Array.from(trace.y ?? []),
   color: trace.marker && trace.marker.color !== undefined
@@ -195,6 +196,11 @@ def palette_pixels(chart: Locator, palette: Sequence[str], *, tolerance: int = 1
     return [int(counts[np.abs(drawn - rgb).max(axis=1) <= tolerance].sum()) for rgb in wanted]
 
 
+def point_pixels(chart: Locator, points: NDArray[np.float64]) -> list[list[float]]:
+    """Where points of a map are on the page, shape (m, 2)."""
+    return chart.evaluate(_PIXELS, points.tolist())
+
+
 def draw_lasso(page: Page, chart: Locator, corners: NDArray[np.float64]) -> NDArray[np.float64]:
     """Draw a lasso with the mouse.
 
@@ -212,7 +218,7 @@ def draw_lasso(page: Page, chart: Locator, corners: NDArray[np.float64]) -> NDAr
         chart.hover()
         chart.locator('[data-attr="dragmode"][data-val="lasso"]').click()
     chart.evaluate(_LISTEN)
-    path = chart.evaluate(_PIXELS, corners.tolist())
+    path = point_pixels(chart, corners)
     page.mouse.move(*path[0])
     page.mouse.down()
     for x, y in [*path[1:], path[0]]:

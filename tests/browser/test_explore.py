@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from engine import factorize, load_table
 from engine.library import find_starter
-from pages.parts.palette import subspace_colour
+from pages.parts.palette import CONTEXT, subspace_colour
 from tests.browser.driver import (
     canvas_colours,
     chart_traces,
@@ -25,6 +25,7 @@ from tests.browser.driver import (
     find_chart,
     open_app,
     palette_pixels,
+    point_pixels,
     points_inside,
     settle,
     wait_until,
@@ -35,6 +36,7 @@ from tests.browser.explorer import (
     choose,
     download,
     expect_no_traceback,
+    go_to_compare,
     map_points,
     map_tokens,
     metrics,
@@ -113,6 +115,16 @@ def select(page: Page, chart: Locator, corners: NDArray[np.float64]) -> NDArray[
     page.get_by_text("selected on the map").wait_for()
     settle(page)
     return polygon
+
+
+def wait_for_colours(page: Page, wanted: list[object]) -> None:
+    """The map is put into its colours a moment after it is drawn."""
+    chart = find_chart(page)
+
+    def there() -> bool:
+        return [trace["color"] for trace in chart_traces(chart)][:3] == wanted
+
+    wait_until(page, there, what="the map has its colours")
 
 
 def selected_count(page: Page) -> int:
@@ -233,16 +245,19 @@ def test_colours_change_in_the_browser_alone_and_stay(
     assert drawn_times(chart) == 1, "the rerun after it draws nothing again"
     coloured = [trace["color"] for trace in chart_traces(chart)]
     assert all(isinstance(colours, list) for colours in coloured)
-    search(page, "word12")  # which does draw it again
+    search(page, "word12")
     assert [t["color"] for t in chart_traces(find_chart(page))][:3] == coloured
+    assert drawn_times(chart) == 2, "rings are told to the map that is there"
+    go_to_compare(page)
+    page.get_by_role("link", name="Explore").click()
+    settle(page)
+    wait_for_colours(page, coloured)
     page.reload()
     settle(page)
-    assert [t["color"] for t in chart_traces(find_chart(page))][:3] == coloured
+    wait_for_colours(page, coloured)
     expect(page.get_by_role("radio", name="Error", exact=True)).to_be_checked()
     choose(page, "Subspace")
-    assert [t["color"] for t in chart_traces(find_chart(page))][:3] == [
-        subspace_colour(label, "light") for label in range(3)
-    ]
+    wait_for_colours(page, [subspace_colour(label, "light") for label in range(3)])
     expect(page).not_to_have_url(re.compile("colour="))
 
 
@@ -286,7 +301,9 @@ def test_search_rings_and_lists_the_matches(
         np.column_stack([found["x"], found["y"]]), np.array([places[token] for token in wanted])
     )
     assert [row["Token"] for row in download(page)] == wanted
-    assert sum(len(trace["selected"]) for trace in bulk) == len(wanted), "the others turn grey"
+    assert sum(len(trace["selected"] or ()) for trace in bulk) == len(wanted), (
+        "the others turn grey"
+    )
     expect(page.get_by_text(f"{len(wanted)} tokens with “WORD1”")).to_be_visible()
 
 
@@ -322,36 +339,102 @@ def test_filters_by_subspace_and_error_come_from_the_link(
 def test_token_in_the_link_has_a_card_and_leads_to_its_neighbours(
     app_server: Server, tiny: TinyTable, page: Page
 ) -> None:
-    open_tiny(page, app_server, tiny, map="PCA", token=20)
+    chart = open_tiny(page, app_server, tiny, map="PCA", token=20)
     card = page.locator(".st-key-token-card")
     expect(card).to_contain_text("word20")
     expect(card).to_contain_text("Neighbours kept")
-    assert trace_texts(find_chart(page), "Found") == ["word20"]
+    wait_until(page, lambda: trace_texts(chart, "Found") == ["word20"], what="it has a ring")
+    table = card.get_by_test_id("stDataFrame").last
+    table.click(position={"x": 40, "y": 35 * 1.5})  # the first neighbour before
+    settle(page)
+    expect(card).not_to_contain_text("word20 ")
+    (named,) = trace_texts(chart, "Found")
+    assert named != "word20"
+    expect(page).to_have_url(re.compile(f"token={tiny.tokens.index(named)}"))
     card.get_by_role("button").first.click()
     settle(page)
     expect(card).to_have_count(0)
     expect(page).not_to_have_url(re.compile("token="))
+    wait_until(page, lambda: trace_texts(chart, "Found") == [], what="its ring is gone")
+
+
+def test_clicked_point_has_a_card_that_can_be_closed(
+    app_server: Server, tiny: TinyTable, page: Page
+) -> None:
+    chart = open_tiny(page, app_server, tiny, map="PCA")
+    points = map_points(chart)
+    far = int(np.argmax(np.linalg.norm(points - points.mean(axis=0), axis=1)))
+    token = map_tokens(chart)[far]
+    ((x, y),) = point_pixels(chart, points[far : far + 1])
+    page.mouse.move(x, y)
+    page.mouse.click(x, y)
+    card = page.locator(".st-key-token-card")
+    expect(card).to_contain_text(token, timeout=30_000)
+    expect(page).to_have_url(re.compile(f"token={tiny.tokens.index(token)}"))
+    settle(page)
+    card.get_by_role("button").first.click()
+    settle(page)
+    expect(card).to_have_count(0)
+
+
+def test_loop_and_zoom_stay_while_a_token_is_looked_at(
+    app_server: Server, tiny: TinyTable, page: Page
+) -> None:
+    chart = open_tiny(page, app_server, tiny, map="PCA")
+    select(page, chart, loop_around(map_points(chart)))
+    listed = selected_count(page)
+    ranges = "chart => [chart._fullLayout.xaxis.range, chart._fullLayout.yaxis.range]"
+    before = chart.evaluate(ranges)
+    page.get_by_test_id("stDataFrame").first.click(position={"x": 16, "y": 35 * 1.5})
+    settle(page)
+    expect(page.locator(".st-key-token-card")).to_be_visible()
+    assert chart.evaluate(ranges) == before
+    choose(page, "Norm")  # whose bar makes the map narrower
+    assert selected_count(page) == listed
+
+
+def test_subspace_of_the_table_stands_out_on_the_map(
+    app_server: Server, tiny: TinyTable, page: Page
+) -> None:
+    chart = open_tiny(page, app_server, tiny, map="PCA")
+    page.get_by_role("heading", name="Subspaces", exact=True).scroll_into_view_if_needed()
+    table = page.get_by_test_id("stDataFrame").filter(has_text="").nth(0)
+    table.click(position={"x": 16, "y": 35 * 2.5})  # the second row's box
+    settle(page)
+    expect(page.locator(".st-key-subspace-card")).to_contain_text("Subspace 2")
+    expect(page).to_have_url(re.compile("subspaces=2"))
+
+    def alone() -> bool:
+        chosen = [trace["selected"] for trace in chart_traces(chart)]
+        return chosen[:3] == [[], list(range(len(chart_traces(chart)[1]["x"]))), []]
+
+    wait_until(page, alone, what="the others are grey")
+
+
+def test_trust_is_measured_when_asked(app_server: Server, tiny: TinyTable, page: Page) -> None:
+    open_tiny(page, app_server, tiny, map="PCA")
+    expect(page.get_by_role("radio", name="Neighbours kept")).to_be_disabled()
+    page.get_by_role("button", name="Measure").click()
+    expect(page.get_by_text("trustworthiness")).to_be_visible(timeout=90_000)
+    settle(page)
+    choose(page, "Neighbours kept")
+    assert all(isinstance(trace["color"], list) for trace in chart_traces(find_chart(page))[:3])
 
 
 def test_map_in_space_says_what_it_draws(app_server: Server, tiny: TinyTable, page: Page) -> None:
     chart = open_tiny(page, app_server, tiny, **{"map": "PCA", "in": "3-D", "subspaces": 1})
     traces = chart_traces(chart)
     assert {trace["type"] for trace in traces} == {"scatter3d"}
-    context = next(trace for trace in traces if trace["name"] == "not selected")
     rows = download(page)
-    assert sum(len(t["x"]) for t in traces if t is not context) == len(rows)
-    assert len(context["x"]) == len(tiny.tokens) - len(rows)
-    choose(page, "Norm")
-    assert isinstance(chart_traces(find_chart(page))[0]["color"], list)
 
+    def greyed() -> bool:
+        colours = [trace["color"] for trace in chart_traces(chart)[:3]]
+        if not all(isinstance(own, list) for own in colours):
+            return False
+        grey = sum(own.count(CONTEXT["light"]) for own in colours)
+        return grey == len(tiny.tokens) - len(rows)
 
-def test_search_without_a_match_says_so(app_server: Server, tiny: TinyTable, page: Page) -> None:
-    open_tiny(page, app_server, tiny, map="PCA")
-    search(page, "$no_such* token$")
-    expect(page.get_by_test_id("stAlert")).to_have_text(
-        re.compile(re.escape("No token holds “$no_such* token$”."))
-    )
-    assert "Found" not in {trace["name"] for trace in chart_traces(find_chart(page))}
+    wait_until(page, greyed, what="what is not selected is grey")
 
 
 def test_tokens_that_look_like_markup_are_shown_as_written(

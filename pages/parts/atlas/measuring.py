@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engine import EmbeddingTable, EngineError
 from engine.library import RowMeasures
 from engine.row_measures import find_row_measures
+from engine.trust import MapTrust
 from pages.parts import jobs, state
 from pages.parts.atlas.colourings import Colouring, by_subspace
 from pages.parts.state import Source, View
@@ -55,7 +56,7 @@ def colourings(
                 "Neighbours kept",
                 "neighbours kept by the plan",
                 None if kept is None else kept.numpy()[rows],
-                _lacks(measures),
+                _lacks(measures, "plan"),
             )
         )
     false = None if measures is None or dimensions == 3 else measures.false
@@ -64,7 +65,9 @@ def colourings(
             "False on the map",
             "neighbours on the map that are false",
             None if false is None else false.numpy()[rows],
-            "measured of maps on a plane; choose 2-D" if dimensions == 3 else _lacks(measures),
+            "measured of maps on a plane; choose 2-D"
+            if dimensions == 3
+            else _lacks(measures, "map"),
         )
     )
     return found
@@ -82,22 +85,21 @@ def show_trust(
         drawn: The kind of the map, and its dimensions.
     """
     kind, dimensions = drawn
-    run_id = None if view is None else view.run_id
-    request: dict[str, Any] = {"run": run_id, "layout": kind}
-    jobs.join("measure", source, request)
+    request: dict[str, Any] = {"run": None if view is None else view.run_id, "layout": kind}
     jobs.outcome("measure")  # what it measured is found below
     measures = find_measures(table, view, kind)
-    if measures is None:
+    if measures is not None and measures.trust is not None:
+        if dimensions == 3:
+            st.caption(f"How far to trust {kind} is measured of the map on a plane; choose 2-D.")
+        else:
+            explained = _EXPLAIN.format(trust=measures.trust)
+            st.caption(_describe(measures, measures.trust), help=explained)
+    for note in measures.notes if measures is not None else ():
+        st.caption(f":material/info: {literal(note)}")
+    if measures is None or measures.missing:
+        jobs.join("measure", source, request)
         if not jobs.is_active("measure"):
             _offer(source, request)
-        return
-    if dimensions == 3:
-        st.caption(f"How far to trust {kind} is measured of the map on a plane; choose 2-D.")
-        return
-    trust = measures.trust
-    st.caption(_describe(measures), help=_EXPLAIN.format(trust=trust))
-    for note in measures.notes:
-        st.caption(f":material/info: {literal(note)}")
 
 
 _EXPLAIN = (
@@ -108,8 +110,7 @@ _EXPLAIN = (
 )
 
 
-def _describe(measures: RowMeasures) -> str:
-    trust = measures.trust
+def _describe(measures: RowMeasures, trust: MapTrust) -> str:
     said = (
         f":material/verified: How far to trust this map: **trustworthiness "
         f"{trust.trustworthiness:.2f}, continuity {trust.continuity:.2f}** (1 is perfect)."
@@ -127,15 +128,15 @@ def _offer(source: Source, request: dict[str, Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             "How far this map can be trusted, how often tokens are used and which neighbours are "
-            "kept has not been measured yet; it takes seconds to a minute."
+            "kept: not all of it has been measured yet. It takes seconds to a minute."
         )
         if st.button("Measure", icon=":material/straighten:", key="measure-rows"):
             jobs.start("measure", source, request)
             st.rerun(scope="fragment")
 
 
-def _lacks(measures: RowMeasures | None) -> str:
-    if measures is None:
+def _lacks(measures: RowMeasures | None, part: str) -> str:
+    if measures is None or part in measures.missing:
         return f"not measured yet: {_PRESS}"
     return " ".join(measures.notes) or "not known of this table"
 
@@ -156,7 +157,7 @@ def _frequency(measures: RowMeasures | None, values: NDArray[np.float32] | None)
         title="uses in a million tokens of English",
         values=None if values is None else np.log1p(values),
         write=lambda value: short_count(float(np.expm1(value))),
-        lacks="" if values is not None else _lacks(measures),
+        lacks="" if values is not None else _lacks(measures, "table"),
     )
 
 
