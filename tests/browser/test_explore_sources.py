@@ -76,7 +76,7 @@ MALFORMED: dict[str, tuple[Callable[[Path], None], str]] = {
 
 def type_path(page: Page, path: Path) -> None:
     """Type a path into its box."""
-    box = page.get_by_label("Path on this machine")
+    box = page.get_by_role("textbox", name="Path on this machine")
     box.fill(str(path))
     box.press("Enter")
 

@@ -100,8 +100,12 @@ def test_a_run_is_named_made_again_and_set_beside_the_first(
     card(page, "k = 3, j = 5")
     tick(page, 1)
     press(page, "See both maps")
-    expect(page.get_by_label("Plan A")).to_have_value(re.compile(r"^planted <b>\*three\*</b> · "))
-    expect(page.get_by_label("Plan B")).to_have_value(re.compile("^k = 3, j = 5 · "))
+    expect(page.get_by_role("combobox", name="Plan A")).to_have_value(
+        re.compile(r"^planted <b>\*three\*</b> · ")
+    )
+    expect(page.get_by_role("combobox", name="Plan B")).to_have_value(
+        re.compile("^k = 3, j = 5 · ")
+    )
     assert f"pair-a={tiny.run}" in page.url
     assert f"pair-b={second}" in page.url
 
@@ -117,7 +121,7 @@ def test_a_run_opens_on_explore_with_its_table(
     find_chart(page)
     settle(page)
     assert shown_run(page.url) == tiny.run
-    expect(page.get_by_label("Path on this machine")).to_have_value(str(tiny.path))
+    expect(page.get_by_role("textbox", name="Path on this machine")).to_have_value(str(tiny.path))
     expect(page.get_by_label("Run on the map")).to_have_value(re.compile("^mine · "))
     page.reload()  # the link has all of it
     expect(page.get_by_role("heading", name="tiny", exact=True)).to_be_visible()

@@ -88,7 +88,7 @@ export default function ({ data, parentElement, setStateValue }) {
     if (data.space) {
       if (chosen) {
         update['marker.color'] = update['marker.color'].map(
-          (colour, trace) => masked(colour, chosen[trace], chart.data[trace].x.length));
+          (colour, trace) => masked(colour, chosen[trace], chart._fullData[trace].x?.length ?? 0));
       }
     } else if (chosen !== 'leave') {
       update.selectedpoints = [...Array(count).keys()].map((trace) => chosen?.[trace] ?? null);
