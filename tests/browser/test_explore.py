@@ -25,7 +25,6 @@ from tests.browser.driver import (
     find_chart,
     open_app,
     palette_pixels,
-    point_pixels,
     points_inside,
     settle,
     wait_until,
@@ -356,25 +355,6 @@ def test_token_in_the_link_has_a_card_and_leads_to_its_neighbours(
     expect(card).to_have_count(0)
     expect(page).not_to_have_url(re.compile("token="))
     wait_until(page, lambda: trace_texts(chart, "Found") == [], what="its ring is gone")
-
-
-def test_clicked_point_has_a_card_that_can_be_closed(
-    app_server: Server, tiny: TinyTable, page: Page
-) -> None:
-    chart = open_tiny(page, app_server, tiny, map="PCA")
-    points = map_points(chart)
-    far = int(np.argmax(np.linalg.norm(points - points.mean(axis=0), axis=1)))
-    token = map_tokens(chart)[far]
-    ((x, y),) = point_pixels(chart, points[far : far + 1])
-    page.mouse.move(x, y)
-    page.mouse.click(x, y)
-    card = page.locator(".st-key-token-card")
-    expect(card).to_contain_text(token, timeout=30_000)
-    expect(page).to_have_url(re.compile(f"token={tiny.tokens.index(token)}"))
-    settle(page)
-    card.get_by_role("button").first.click()
-    settle(page)
-    expect(card).to_have_count(0)
 
 
 def test_loop_and_zoom_stay_while_a_token_is_looked_at(

@@ -35,8 +35,8 @@ def show_tokens(
         with st.container(border=True):
             st.markdown(
                 "**Draw a loop on the map** to list the tokens inside it, find a token by name, or "
-                "choose subspaces and errors by **Filter**.\n\nHover to read a token, click to "
-                "look at it closely. Scroll to zoom. Click a name in the legend to hide a "
+                "choose subspaces and errors by **Filter**.\n\nHover to read a token, tick it in a "
+                "table to look at it closely. Scroll to zoom. Click a name in the legend to hide a "
                 "subspace, double-click to see it alone."
             )
         return
