@@ -91,7 +91,7 @@ def _checks(source: Source, table: EmbeddingTable) -> None:
         "The original, the plan and the SVD of its size are given the same items. What one of them "
         "loses is its drop; where the drop's 95 % interval holds zero, it may be chance."
     )
-    if jobs.outcome("evaluate") is not None:
+    if jobs.outcome("evaluate", source) is not None:
         st.toast("The checks are done.", icon=":material/check:")
     jobs.show_others("evaluate")
     try:

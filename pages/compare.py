@@ -47,7 +47,7 @@ def _show_sweep(source: Source, table: EmbeddingTable, *, live: bool) -> None:
     """What reads a sweep, with the controls to run one."""
     sweeping.show_controls(source, table)
     jobs.show_others("sweep")
-    if jobs.outcome("sweep") is not None:
+    if jobs.outcome("sweep", source) is not None:
         st.toast("The sweep is done.", icon=":material/check:")
     found = sweeping.newest(table)
     if found is None:

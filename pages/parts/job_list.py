@@ -10,13 +10,6 @@ from pages.parts.wording import duration, literal
 
 _LOOK_SECONDS = 1.5  # the job's own panel looks more often, on the page that started it
 _ENDED_SHOWN = 5
-_KINDS = {
-    "compress": "Compression",
-    "evaluate": "Accuracy checks",
-    "layout": "UMAP map",
-    "model": "Smaller model",
-    "sweep": "Sweep",
-}
 _ENDINGS: dict[JobState, tuple[str, str]] = {
     "done": (":material/check_circle:", "done"),
     "failed": (":material/error:", "failed"),
@@ -87,4 +80,4 @@ def _describe_end(status: JobStatus) -> str:
 def _name(status: JobStatus) -> str:
     """What it is and whose. Nothing else is told of others' jobs: not what they work on."""
     whose = "yours" if jobs.is_own(status.job_id) else "another session’s"
-    return f"{_KINDS.get(status.kind, status.kind)}, {whose}"
+    return f"{jobs.KINDS[status.kind]}, {whose}"

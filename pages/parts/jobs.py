@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import asdict
-from typing import Any
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -16,8 +17,17 @@ from pages.parts.state import Source
 from pages.parts.wording import duration, literal
 
 _ACTIVE = ("queued", "running")
-_SLOTS = ("compress", "evaluate", "layout", "measure", "model", "sweep")
+KINDS = {
+    "compress": "Compression",
+    "evaluate": "Accuracy checks",
+    "layout": "UMAP map",
+    "measure": "Measures of the tokens",
+    "model": "Smaller model",
+    "sweep": "Sweep",
+}
+"""What people call each kind of job. A kind is also the slot, the place that shows it."""
 _OWN = "own-jobs"
+_CANCELLED_SECONDS = 10  # said for as long: pages run again by themselves soon after a job's end
 _STEADY = 0.1  # share done from which the time left is worth telling
 
 
@@ -32,25 +42,46 @@ def job_queue() -> JobQueue:
     return JobQueue(warm=True)
 
 
-def start(slot: str, source: Source, params: dict[str, Any]) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Message:
+    """How a job ended, where there is something to say: kept, for pages run again at any time."""
+
+    kind: Literal["error", "info"]
+    text: str
+    source: Source | None  # None where the session came to the job by a link
+    made: float = field(default_factory=time.monotonic)
+
+    def is_stale(self, source: Source | None) -> bool:
+        """Whether it is of another table than the page shows, or was read long ago."""
+        if self.kind == "info" and time.monotonic() - self.made > _CANCELLED_SECONDS:
+            return True
+        return _differ(self.source, source)
+
+
+def start(slot: str, source: Source, params: dict[str, Any]) -> str | None:
     """Submit a job and let this session watch it.
 
     Args:
         slot: The kind of job, which is also the place on the page that shows it.
         source: The table it works on.
         params: What else the task takes.
+
+    Returns:
+        Its id; None where it was refused, which `outcome` tells.
     """
-    st.session_state.pop(f"message.{slot}", None)
+    st.session_state.pop(_message_key(slot), None)
     request = _request(source, params)
     try:
         hosting.access().check_job(request)
         job_id = job_queue().submit(slot, request)
     except EngineError as error:
-        st.session_state[f"message.{slot}"] = ("error", literal(str(error)))
-        return
+        _keep(slot, "error", literal(str(error)), source)
+        return None
     st.session_state[f"job.{slot}"] = job_id
+    st.session_state[f"source.{slot}"] = source
     _own(job_id)
     st.query_params[f"job_{slot}"] = job_id  # a reload finds its way back to the running job
+    return job_id
 
 
 def join(slot: str, source: Source, params: dict[str, Any]) -> None:
@@ -69,6 +100,7 @@ def join(slot: str, source: Source, params: dict[str, Any]) -> None:
     for status in job_queue().jobs():
         if status.request == wanted and status.state in _ACTIVE:
             st.session_state[f"job.{slot}"] = status.job_id
+            st.session_state[f"source.{slot}"] = source
 
 
 def is_own(job_id: str) -> bool:
@@ -82,35 +114,54 @@ def is_active(slot: str) -> bool:
     return status is not None and status.state in _ACTIVE
 
 
-def outcome(slot: str) -> dict[str, Any] | None:
-    """Show how this session's job stands; hand its result over once, when it is done."""
+def watched(slot: str) -> str | None:
+    """The id of the job of this kind that this session watches, ended or not."""
+    status = _status(slot)
+    return None if status is None else status.job_id
+
+
+def outcome(slot: str, source: Source | None = None) -> dict[str, Any] | None:
+    """Show how this session's job stands; hand its result over once, when it is done.
+
+    Args:
+        slot: As in `start`.
+        source: The table the page shows, where what the job made is only of use beside it: nothing
+            is told or handed over of a job that is known to be of another. Its run is kept.
+    """
     status = _status(slot)
     if status is not None and status.state in _ACTIVE:
         _watch(slot)
         return None
     result = None
     if status is not None:
+        of: Source | None = st.session_state.get(f"source.{slot}")
         _forget(slot)
         if status.state == "done":
-            result = status.result
+            result = None if _differ(of, source) else status.result
         elif status.state == "cancelled":
-            st.session_state[f"message.{slot}"] = ("info", "Cancelled. Nothing was changed.")
+            _keep(slot, "info", "Cancelled. Nothing was changed.", of)
         else:
-            st.session_state[f"message.{slot}"] = (
-                "error",
-                literal(status.error or "The job failed."),
-            )
-    kind, text = st.session_state.get(f"message.{slot}", ("", ""))
-    if kind == "error":
-        st.error(text, icon=":material/error:")
-    elif kind == "info":
-        st.info(text, icon=":material/info:")
+            _keep(slot, "error", literal(status.error or "The job failed."), of)
+    message: _Message | None = st.session_state.get(_message_key(slot))
+    if message is None:
+        return result
+    if message.is_stale(source):
+        del st.session_state[_message_key(slot)]
+    elif message.kind == "error":
+        st.error(message.text, icon=":material/error:")
+    else:
+        st.info(message.text, icon=":material/info:")
     return result
+
+
+def has_message(slot: str) -> bool:
+    """Whether `outcome` still says why this session's last job of the kind made nothing."""
+    return _message_key(slot) in st.session_state
 
 
 def show_others(*own: str) -> None:
     """Show the running jobs of this session that another page started and will take over."""
-    for slot in _SLOTS:
+    for slot in KINDS:
         if slot not in own and is_active(slot):
             _watch(slot)
 
@@ -148,6 +199,19 @@ def time_left(status: JobStatus) -> str:
     return f" · about {duration(status.eta_seconds)} left"
 
 
+def _message_key(slot: str) -> str:
+    return f"message.{slot}"
+
+
+def _keep(slot: str, kind: Literal["error", "info"], text: str, source: Source | None) -> None:
+    st.session_state[_message_key(slot)] = _Message(kind=kind, text=text, source=source)
+
+
+def _differ(a: Source | None, b: Source | None) -> bool:
+    """Whether both are known and are not the same."""
+    return a is not None and b is not None and a != b
+
+
 def _request(source: Source, params: dict[str, Any]) -> dict[str, Any]:
     return {"source": asdict(source), **params}
 
@@ -173,4 +237,5 @@ def _status(slot: str) -> JobStatus | None:
 
 def _forget(slot: str) -> None:
     st.session_state.pop(f"job.{slot}", None)
+    st.session_state.pop(f"source.{slot}", None)
     st.query_params.pop(f"job_{slot}", None)

@@ -33,7 +33,7 @@ def offer_model(row: DeltaGenerator, view: View, table: EmbeddingTable) -> None:
     """
     source, params = Source(spec=table.spec), {"run": view.run_id}
     jobs.join("model", source, params)
-    jobs.outcome("model")  # what it made is found below
+    jobs.outcome("model", source)  # what it made is found below
     kept = find_kept_model(table, view.run_id)
     if kept is not None:
         row.download_button(

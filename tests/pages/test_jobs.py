@@ -9,6 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.jobs.queue import request_digest
+from engine.jobs.status import JobState
+from engine.jobs.tasks import TASKS
 from pages.parts import jobs
 from tests.pages.fake_queue import FakeQueue, make_status
 
@@ -105,6 +107,50 @@ def test_failure_stays_on_the_page_until_the_next_job(queue: FakeQueue) -> None:
     queue.known = []
     app.button[0].click().run()
     assert not app.error
+
+
+def watch_for_a_table() -> None:
+    import streamlit as st
+
+    from pages.parts import jobs
+    from pages.parts.state import Source
+
+    if st.button("Go"):
+        jobs.start("compress", Source(spec="a.npy"), {})
+        st.rerun()
+    shown = Source(spec=st.query_params.get("source", "a.npy"))
+    st.text(f"result: {jobs.outcome('compress', shown)}")
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "done"])
+def test_a_job_of_another_table_is_neither_told_nor_handed_over(
+    queue: FakeQueue, state: JobState
+) -> None:
+    for source, heard in (("b.npy", False), ("a.npy", True)):
+        app = AppTest.from_function(watch_for_a_table, default_timeout=30).run()
+        app.button[0].click().run()
+        queue.known = [make_status(state, error="why", result={"run": "abc"})]
+        app.query_params["source"] = source
+        app.run()
+        told = len(app.error) + len(app.info) + (texts(app) != ["result: None"])
+        assert told == (1 if heard else 0)
+        app.query_params["source"] = "a.npy"
+        app.run()
+        assert len(app.error) + len(app.info) == (heard and state != "done"), "dropped, not hidden"
+
+
+def test_that_a_job_was_cancelled_is_not_said_for_ever(
+    queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.known = [make_status("cancelled")]
+    app = run()
+    assert app.run().info, "pages run again by themselves after a job's end"
+    monkeypatch.setattr(jobs, "_CANCELLED_SECONDS", 0)
+    assert not app.run().info
+
+
+def test_every_kind_of_job_has_a_name_and_a_place() -> None:
+    assert set(jobs.KINDS) == set(TASKS)
 
 
 def test_job_of_an_earlier_server_is_forgotten(queue: FakeQueue) -> None:
