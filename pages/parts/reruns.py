@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -16,7 +17,15 @@ from pages.parts.state import Source
 from pages.parts.wording import literal
 
 _REPEATED = "repeated-run"
-SLOTS = ("compress", "evaluate", "sweep")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Repeat:
+    """A run that is made again."""
+
+    run_id: str
+    slot: str
+    job_id: str | None  # None where the job was refused
 
 
 def is_busy(run: Run) -> bool:
@@ -31,32 +40,28 @@ def start(run: Run) -> None:
     except FormatError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    st.session_state[_REPEATED] = run.id
-    jobs.start(run.record.kind, Source(**params.pop("source")), params)
+    slot = run.record.kind
+    job_id = jobs.start(slot, Source(**params.pop("source")), params)
+    st.session_state[_REPEATED] = _Repeat(run_id=run.id, slot=slot, job_id=job_id)
     st.rerun()
 
 
 def watch() -> None:
     """Show the running jobs; when a repeated run is made, choose both it and the first one."""
-    repeated: str | None = st.session_state.get(_REPEATED)
-    if repeated is None:
-        jobs.show_others()  # the pages that started them take over what they make
+    repeat: _Repeat | None = st.session_state.get(_REPEATED)
+    if repeat is None or jobs.watched(repeat.slot) not in (None, repeat.job_id):
+        # The pages that started them take over what they make: another job of the kind, too.
+        st.session_state.pop(_REPEATED, None)
+        jobs.show_others()
         return
-    done = None
-    for slot in SLOTS:
-        done = jobs.outcome(slot) or done
-    jobs.show_others(*SLOTS)
+    done = jobs.outcome(repeat.slot)
+    jobs.show_others(repeat.slot)
     if done is not None:
         del st.session_state[_REPEATED]
-        run_list.choose([repeated, done["run"]])
-        _tell(repeated, done["run"])
-    elif not any(jobs.is_active(slot) for slot in SLOTS) and not _said_why():
+        run_list.choose([repeat.run_id, done["run"]])
+        _tell(repeat.run_id, done["run"])
+    elif not jobs.is_active(repeat.slot) and not jobs.has_message(repeat.slot):
         del st.session_state[_REPEATED]
-
-
-def _said_why() -> bool:
-    """Whether a message of a job that failed or was cancelled is on the page."""
-    return any(f"message.{slot}" in st.session_state for slot in SLOTS)
 
 
 def _tell(first_id: str, second_id: str) -> None:

@@ -209,6 +209,20 @@ def test_a_job_that_failed_says_why(path: Path, queue: FakeQueue) -> None:
     assert not next(b for b in app.button if b.label == "Run again").disabled
 
 
+def test_another_job_of_the_kind_is_not_taken_for_the_repeated_one(
+    path: Path, queue: FakeQueue
+) -> None:
+    run, other = compress(path), compress(path, seed=5)
+    app = press(open_page(run), "Run again")
+    queue.known = [make_status("done", job_id="2-cd", result={"run": other.id})]
+    app.session_state["job.compress"] = "2-cd"  # as Explore does, for another plan
+    app.run()
+    assert not app.exception
+    assert "Some figures differ" not in texts(app)
+    assert app.query_params["runs"] == run.id
+    assert app.session_state["job.compress"] == "2-cd", "left to the page that started it"
+
+
 def test_what_another_page_started_is_left_to_it(path: Path, queue: FakeQueue) -> None:
     run = compress(path)
     queue.known = [make_status("done", result={"run": run.id})]
