@@ -7,6 +7,7 @@ is busy.
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from pages.parts.wording import literal
 
 _USUAL = {"cell-k": 5.0, "cell-rate": 40.0}  # of the plan that ships; the rate in per cent
 _LIVE = Path(__file__).parent / "live"
-_KEY = "cells"
 
 
 def show(sweep: SweepResult, origin: str) -> None:
@@ -49,13 +49,17 @@ def _show_cells(sweep: SweepResult, curves: Curves) -> None:
     ks, rates = list(curves.by_k), [100 * rate for rate in rates_of(curves)]
     data = describe_cells(sweep, curves, theme=st.context.theme.type or "light")
 
+    # The steps of the sliders are places in the grid: another grid is another component.
+    grid = hashlib.blake2b(repr((ks, rates)).encode(), digest_size=8).hexdigest()
+    key = f"cells-{grid}"
+
     def keep_in_link() -> None:
-        k, rate = st.session_state[_KEY]["cell"]
+        k, rate = st.session_state[key]["cell"]
         st.query_params["cell-k"] = str(ks[k])
         st.query_params["cell-rate"] = f"{rates[rate]:g}"
 
     _component()(
-        key=_KEY,
+        key=key,
         data={
             **data,
             "k": closest(ks, _linked("cell-k")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +14,7 @@ from engine import RunStore, load_table
 from engine.compression import CompressionConfig, compress_table
 from engine.grid import SweepResult
 from engine.paths import assets_folder
-from engine.recording import record_compression
+from engine.recording import record_compression, record_sweep
 from tests.browser.conftest import PageOpener
 from tests.browser.driver import chart_traces, find_chart, open_app, settle, wait_until
 from tests.browser.explorer import (
@@ -127,6 +128,34 @@ def test_keys_move_the_sliders_and_the_link_follows(page: Page, app_url: str) ->
     again.locator(".cells tbody tr").first.wait_for()
     expect(slider(again, "k")).to_have_attribute("aria-valuetext", "10")
     expect(slider(again, "rate")).to_have_attribute("aria-valuetext", "50%")
+
+
+def test_sliders_take_the_steps_of_another_grid(
+    page: Page, app_server: Server, app_url: str
+) -> None:
+    open_live(page, app_url)
+    slider(page, "k").focus()
+    page.keyboard.press("End")
+    expect(slider(page, "k")).to_have_attribute("aria-valuetext", "10")
+    settle(page)
+    shipped = SweepResult.load(assets_folder() / "minilm" / "sweep.json")
+    few = tuple(cell for cell in shipped.cells if cell.k in (1, 3) and cell.asked_rate < 0.35)
+    store = RunStore(app_server.home / "runs")
+    record = record_sweep(load_table("bundled:minilm"), replace(shipped, cells=few))
+    run = store.create(*record)
+    try:
+        # The script runs again, and finds a newer sweep.
+        page.get_by_role("slider", name="Seeds").press("Home")
+        expect(slider(page, "k")).to_have_attribute("aria-valuetext", "3")
+        assert slider(page, "k").evaluate("slider => slider.max") == "0"
+        assert slider(page, "rate").evaluate("slider => slider.max") == "2"
+        slider(page, "rate").focus()
+        page.keyboard.press("Home")
+        expect(slider(page, "rate")).to_have_attribute("aria-valuetext", "10%")
+        page.wait_for_url(lambda url: "cell-k=3" in url and "cell-rate=10" in url)
+        expect_no_traceback(page)
+    finally:
+        store.delete(run.id)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

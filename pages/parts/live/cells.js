@@ -72,12 +72,13 @@ export default function ({ data, parentElement, setStateValue }) {
   };
 
   find(".cells").style.colorScheme = data.theme; // what the browser draws of a slider
-  // A rerun of the script comes back with the same cells: the sliders stay where they are.
-  if (!sliders.k.dataset.placed) {
+  // A rerun of the script comes back with the same grid: the sliders stay where they are.
+  const grid = `${data.ks}; ${data.rates}`;
+  if (sliders.k.dataset.grid !== grid) {
+    sliders.k.dataset.grid = grid;
     for (const name of ["k", "rate"]) {
       sliders[name].max = data[`${name}s`].length - 1;
       sliders[name].value = data[name];
-      sliders[name].dataset.placed = "yes";
     }
   }
   for (const slider of Object.values(sliders)) {
