@@ -6,6 +6,7 @@ plan) still finds it on the other side. Only files that a run of its kind has ar
 
 from __future__ import annotations
 
+import shutil
 import stat
 import struct
 import zlib
@@ -16,15 +17,17 @@ from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from engine.errors import EngineError, FormatError, ParameterError
+from engine.figure_checks import read_compression_figures
 from engine.folders import write_file, write_folder
 from engine.labels import LABEL_FILE
 from engine.runs import RECORD_FILE, Run, RunStore, is_run_id, read_run
 
 MOST_RUNS = 500
-MOST_BYTES = 16 * 1024**3
+MOST_BYTES = 4 * 1024**3
 """Of everything in one zip file, unpacked."""
+_LEFT_FREE = 512 * 1024**2  # bytes of the disk that an import leaves to everything else
 _MOST_TEXT = 256 * 1024**2  # of a file that is read whole, as JSON
-_MOST_RATIO = 200  # unpacked bytes for one packed; JSON with long lists of cells comes to 30
+_MOST_RATIO = 100  # unpacked bytes for one packed; JSON with long lists of cells comes to 30
 _BLOCK_BYTES = 4 << 20
 _LONGEST_ID = 200
 # Where a run of each kind keeps what it found; `engine.storage` and `engine.recording` write them.
@@ -116,13 +119,15 @@ def import_runs(store: RunStore, source: Path | BinaryIO) -> Imported:
     Raises:
         FormatError: If it is no zip file, is damaged, or holds anything but whole runs.
         ParameterError: If it holds too much, or an id is taken by another run.
-        EngineError: If the disk refuses.
+        EngineError: If the disk refuses, or has too little room.
     """
     added: list[Run] = []
     present: list[str] = []
     try:
         with ZipFile(source) as packed:
-            for run_id, files in _survey(packed).items():
+            found = _survey(packed)
+            _check_room(store.root, [entry for files in found.values() for entry in files.values()])
+            for run_id, files in found.items():
                 run = _unpack(packed, files, store.root / run_id)
                 (present.append(run_id) if run is None else added.append(run))
     except BaseException as error:
@@ -201,6 +206,17 @@ def _check_amount(runs: int, entries: Sequence[ZipInfo]) -> None:
         )
 
 
+def _check_room(folder: Path, entries: Sequence[ZipInfo]) -> None:
+    """Refuse before anything is written, where the disk would be full of it."""
+    place = next(place for place in (folder, *folder.parents) if place.is_dir())
+    size, free = sum(entry.file_size for entry in entries), shutil.disk_usage(place).free
+    if size + _LEFT_FREE > free:
+        raise EngineError(
+            f"the runs take {size:,} bytes unpacked, and {_LEFT_FREE:,} are left free beside them; "
+            f"the disk of {folder} has {free:,}. Free some space or export fewer runs"
+        )
+
+
 def _unpack(packed: ZipFile, files: Mapping[str, ZipInfo], folder: Path) -> Run | None:
     """Unpack one run to its place, whole or not at all; None where the very same is there.
 
@@ -228,6 +244,8 @@ def _unpack(packed: ZipFile, files: Mapping[str, ZipInfo], folder: Path) -> Run 
         if run.damage:
             raise FormatError(f"the name or note of {folder.name} is damaged; export it again")
         _check_files(run, files)
+        if run.record.kind == "compress":
+            read_compression_figures(run.record.figures)
 
     write_folder(folder, write)
     return read_run(folder)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from engine.compression import Compression, CompressionConfig
-from engine.errors import FormatError
-from engine.figures import PlanFigures, is_plain_svd, name_dimensions
+from engine.figure_checks import read_compression_figures as read_compression_figures
+from engine.figures import is_plain_svd, name_dimensions
 from engine.grid import SweepResult
 from engine.provenance import installed_versions
 from engine.records import RunRecord, RunSource
 from engine.table import EmbeddingTable
 
 SWEEP_FILE = "sweep.json"
-# Figures that runs made before there were token weights do not have.
-_LATER_PLAN = ("weighted_error", "bands")
-_LATER = (*_LATER_PLAN, "weighted_svd", "weights")
 
 FileWriter = Callable[[Path], None]
 """Puts a run's files into the empty folder it is given."""
@@ -112,32 +109,6 @@ def record_evaluation(
         wall_seconds=figures["seconds"],
         versions=installed_versions(),
     )
-
-
-def read_compression_figures(figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a run as `Compression.as_dict` gives them, also where an older version ran.
-
-    Args:
-        figures: Of a run's record.
-
-    Returns:
-        A copy; what the older version did not measure is None.
-
-    Raises:
-        FormatError: If a figure is missing that every version writes.
-    """
-    plan = {item.name for item in fields(PlanFigures)} - set(_LATER_PLAN)
-    more = {"parameters_before", "dense_bytes", "source_bytes", "svd", "verdict", "notes"}
-    svd = figures.get("svd")
-    missing = (plan | more | {"beats_svd", "starts"}) - set(figures)
-    missing |= plan - set(cast("dict[str, Any]", svd)) if isinstance(svd, dict) else {"svd"}
-    if missing:
-        raise FormatError(f"the run lacks {', '.join(sorted(missing))}; it was not made by us")
-    return {
-        **dict.fromkeys(_LATER),
-        **figures,
-        "svd": {**dict.fromkeys(_LATER_PLAN), **figures["svd"]},
-    }
 
 
 def held_by(record: RunRecord) -> str:

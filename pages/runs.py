@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine import EngineError
 from engine.exchange import import_runs
 from engine.runs import DamagedRun, Run
-from pages.parts import entry, inputs, jobs, reruns, run_card, run_diff, run_list, state
+from pages.parts import entry, hosting, inputs, jobs, reruns, run_card, run_diff, run_list, state
 from pages.parts.wording import literal
 
 
@@ -79,6 +79,7 @@ def _offer_import(place: DeltaGenerator) -> None:
     if not pressed:
         return
     try:
+        hosting.check_upload(file.name, file.size)
         found = import_runs(state.run_store(), file)
     except EngineError as error:
         message = ("error", literal(str(error)))

@@ -63,6 +63,7 @@ FLOORS = (
     {"cells", "compression", "curves", "figures", "frontier", "grid", "sweep"},
     {
         "exchange",
+        "figure_checks",
         "labels",
         "library",
         "recording",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from engine.errors import EngineError, FormatError, ParameterError
 from engine.exchange import export_runs, import_runs
 from engine.labels import RunLabel
 from engine.runs import Run, RunStore
+from tests.engine.test_figure_checks import FIGURES
 from tests.engine.test_records import make_record
 
 FACTORS = b"0123456789" * 40
@@ -43,7 +45,7 @@ def other(tmp_path: Path) -> RunStore:
 
 def make_runs(store: RunStore) -> list[Run]:
     """A compression with a name, a sweep, and checks."""
-    plan = store.create(make_record(name="plan"), write_factors)
+    plan = store.create(make_record(name="plan", figures=FIGURES), write_factors)
     plan = store.label(plan.id, RunLabel(name="my plan", note="two\nlines"))
     sweep = store.create(make_record(name="sweep", kind="sweep"), write_sweep)
     checks = store.create(make_record(name="checks", kind="evaluate"), lambda _: None)
@@ -115,7 +117,7 @@ def test_a_run_that_is_not_there_or_not_whole_is_not_packed(store: RunStore) -> 
         export(store)
 
 
-RECORD = make_record().to_json()
+RECORD = make_record(figures=FIGURES).to_json()
 
 
 def pack(*entries: tuple[str | ZipInfo, str | bytes], compression: int = 0) -> io.BytesIO:
@@ -194,7 +196,7 @@ def test_bombs_are_refused_before_they_unpack(
     other: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zeros = pack(("b/factorization.safetensors", bytes(10**7)), compression=ZIP_DEFLATED)
-    with pytest.raises(ParameterError, match="200 times the file"):
+    with pytest.raises(ParameterError, match="100 times the file"):
         import_runs(other, zeros)
     assert not other.root.exists()
     monkeypatch.setattr(exchange, "MOST_BYTES", 500)
@@ -207,6 +209,25 @@ def test_bombs_are_refused_before_they_unpack(
     monkeypatch.setattr(exchange, "MOST_RUNS", 1)
     with pytest.raises(ParameterError, match="may hold 1 runs, this one holds 2"):
         import_runs(other, pack(("b/run.json", RECORD)))
+
+
+def test_a_file_that_would_fill_the_disk_is_refused_before_it_unpacks(
+    other: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(other.root.parent.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=512 * 1024**2 + 100))
+    with pytest.raises(EngineError, match=r"bytes unpacked, .* has 536,871,012\. Free some space"):
+        import_runs(other, pack())
+    assert not other.root.exists()
+
+
+def test_a_plan_whose_figures_cannot_be_shown_is_refused(other: RunStore) -> None:
+    svd = {**FIGURES["svd"], "dimensions": []}
+    record = make_record(figures={**FIGURES, "svd": svd}).to_json()
+    files = ("factorization.json", "{}"), ("factorization.safetensors", FACTORS)
+    with pytest.raises(FormatError, match=r"svd\.dimensions must be a list of at least 1"):
+        import_runs(other, pack(("b/run.json", record), *((f"b/{n}", c) for n, c in files)))
+    assert files_of(other) == {}
 
 
 def test_an_entry_gives_no_more_than_it_says(other: RunStore) -> None:

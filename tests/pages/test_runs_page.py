@@ -20,7 +20,7 @@ from engine.progress import ignore_progress
 from engine.recording import record_compression, record_sweep
 from engine.runs import Run, RunLabel
 from engine.sweep import SweepConfig, run_sweep
-from pages.parts import jobs, run_words
+from pages.parts import hosting, jobs, run_words
 from tests.pages.fake_queue import FakeQueue, make_status
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "runs.py"
@@ -314,6 +314,19 @@ def test_a_file_that_is_no_runs_is_told(path: Path) -> None:
     app = upload(open_page(compress(path)), b"PK nothing")
     assert "this is no zip file" in texts(app)
     assert len(RunStore().list().runs) == 1
+
+
+def test_a_file_larger_than_the_server_takes_is_not_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = io.BytesIO()
+    run = compress(path)
+    export_runs(RunStore(), [run.id], packed)
+    RunStore().delete(run.id)
+    monkeypatch.setattr(hosting, "_MEGABYTE", 1)
+    app = upload(open_page(), packed.getvalue())
+    assert "this server takes uploads of at most" in texts(app)
+    assert not RunStore().list().runs
 
 
 @pytest.mark.parametrize(
