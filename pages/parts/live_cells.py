@@ -9,9 +9,9 @@ from engine.curves import CurvePoint, Curves
 from engine.grid import SweepResult
 from engine.measures import EXACT_ERROR
 from pages.parts.palette import ACCENT, subspace_colour
+from pages.parts.run_words import EVEN
 from pages.parts.wording import short_bytes
 
-_EVEN = 0.01  # relative; the seeds of one cell of the bundled model lie up to 0.02 apart
 _ROUND = 0.05  # the axis of shares ends at multiples of it
 _RATE_TICKS = (0.2, 0.4, 0.6, 0.8)
 
@@ -65,7 +65,7 @@ def say_who_wins(ours: CurvePoint, svd: CurvePoint, *, weighted: bool) -> tuple[
         return f"The {name} wins", f": at {at} it keeps everything."
     change = ours.svd_ratio - 1
     more = "more" if change > 0 else "less"
-    if abs(change) < _EVEN:
+    if abs(change) <= EVEN:
         return "About even", f": at {at}, {ours.k} subspaces lose {abs(change):.1%} {more}."
     if change < 0:
         return (

@@ -10,11 +10,10 @@ from pages.parts import charts, pair_tables, state
 from pages.parts.narrow import is_narrow
 from pages.parts.pair_map import PairLabels, gain_map, pair_map
 from pages.parts.plan_pair import SHIPPED, SVD, Pair, load_pair
-from pages.parts.run_words import caption
+from pages.parts.run_words import EVEN, caption
 from pages.parts.wording import literal, short_bytes
 
 _FIRST, _SECOND = "pair-a", "pair-b"
-_EVEN = 0.01  # relative; two seeds of one plan lie up to 0.02 apart
 _SUBSPACE, _MOVED, _WINS = "Subspace", "Who moved", "Where one wins"
 
 
@@ -111,7 +110,7 @@ def _choose(label: str, name: str, plans: dict[str, str], usual: str) -> str:
 def _say(pair: Pair) -> None:
     """Who is closer and who moved, in a sentence, then in figures."""
     first, second, found = pair.first, pair.second, pair.difference
-    if abs(second.error - first.error) <= _EVEN * max(first.error, second.error):
+    if abs(second.error - first.error) <= EVEN * max(first.error, second.error):
         winner = "**About even**"
     else:
         winner = "**A is closer**" if first.error < second.error else "**B is closer**"
