@@ -14,6 +14,7 @@ from engine.runs import Run
 from pages.parts import run_words
 
 _CHOSEN = "chosen-runs"
+_RESET = f"{_CHOSEN}-reset"
 _ALL = "All"
 _MOST_ROWS = 10  # that are shown without scrolling
 
@@ -21,10 +22,11 @@ _MOST_ROWS = 10  # that are shown without scrolling
 def choose_runs(runs: Sequence[Run]) -> list[Run]:
     """Draw the table, filtered by model and kind; give the runs that are chosen, oldest first."""
     shown = _filter(runs)
+    wanted = chosen_ids()
+    hidden = [run for run in runs if run.id in wanted and run not in shown]
     if not shown:
         st.info("No run is of that model and kind.", icon=":material/filter_alt_off:")
-        return []
-    wanted = chosen_ids()
+        return _oldest_first(hidden)
     rows = [row for row, run in enumerate(shown) if run.id in wanted]
     # Rows are known by their place: another list, or another choice from outside, is another table.
     turn = st.session_state.get(f"{_CHOSEN}-turn", 0)
@@ -43,8 +45,15 @@ def choose_runs(runs: Sequence[Run]) -> list[Run]:
         alt="Every run with what it came to. Tick one to see it, two to compare them.",
     )
     picked = [shown[row] for row in event.selection.rows if row < len(shown)]
+    picked += hidden  # what the filter hides is chosen still
+    if hidden:
+        st.caption(f":material/filter_alt: {len(hidden)} more ticked, hidden by the filter.")
     _remember([run.id for run in picked])
-    return sorted(picked, key=lambda run: (run.record.created_at, run.id))
+    return _oldest_first(picked)
+
+
+def _oldest_first(runs: Sequence[Run]) -> list[Run]:
+    return sorted(runs, key=lambda run: (run.record.created_at, run.id))
 
 
 def chosen_ids() -> list[str]:
@@ -56,7 +65,8 @@ def chosen_ids() -> list[str]:
 
 
 def choose(run_ids: Sequence[str]) -> None:
-    """Choose these runs from now on, whatever is ticked."""
+    """Choose these runs from now on, whatever is ticked; no filter hides them."""
+    st.session_state[_RESET] = True  # a filter that is drawn already cannot be set any more
     st.session_state[f"{_CHOSEN}-turn"] = st.session_state.get(f"{_CHOSEN}-turn", 0) + 1
     _remember(run_ids)
 
@@ -74,6 +84,8 @@ def _filter(runs: Sequence[Run]) -> list[Run]:
     kinds = [name for kind, name in run_words.KINDS.items() if kind in _kinds(runs)]
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     model, kind = _ALL, _ALL
+    if st.session_state.pop(_RESET, False):
+        st.session_state["runs-model"] = st.session_state["runs-kind"] = _ALL
     if len(models) > 1:
         if st.session_state.get("runs-model", _ALL) not in (_ALL, *models):
             st.session_state["runs-model"] = _ALL  # its last run was deleted
