@@ -239,6 +239,23 @@ def keep_measured_part(
     return path
 
 
+def forget_measured_plan(run_id: str) -> None:
+    """Delete what was kept of a run's plan, of whatever table: the run is deleted.
+
+    Raises:
+        EngineError: If the disk refuses.
+    """
+    try:
+        for path in (user_data_folder() / MEASURES_FOLDER).glob("*/plan-*.safetensors"):
+            if path.name == f"plan-{run_id}.safetensors":
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EngineError(
+            f"what was measured of the run {run_id} could not be deleted: {error}; check who owns "
+            "the folder"
+        ) from error
+
+
 def _read_part(path: Path) -> MeasuredPart:
     with safe_open(path, framework="pt") as file:
         values = json.loads((file.metadata() or {})[_MEASURES])

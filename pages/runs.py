@@ -21,6 +21,7 @@ def main() -> None:
     head.title("Your runs", width="stretch")
     _offer_import(head)
     reruns.watch()
+    run_card.say_what_stayed()
     try:
         listing = state.run_store().list()
     except EngineError as error:

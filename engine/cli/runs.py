@@ -144,6 +144,7 @@ def import_(file: Path, *, as_json: bool) -> None:
 @_JSON
 def delete(run_ids: tuple[str, ...], *, yes: bool, as_json: bool) -> None:
     """Delete runs, damaged ones too."""
+    from engine.library import forget_measured_plan
     from engine.runs import RunStore
 
     if not yes:
@@ -151,6 +152,7 @@ def delete(run_ids: tuple[str, ...], *, yes: bool, as_json: bool) -> None:
     store = RunStore()
     for run_id in run_ids:
         store.delete(run_id)
+        forget_measured_plan(run_id)
     if as_json:
         print_json({"deleted": list(run_ids)})
     else:

@@ -71,10 +71,10 @@ def _offer_deletion(run_id: str) -> None:
     if sure:
         try:
             state.run_store().delete(run_id)
+            state.forget_run(run_id)
         except EngineError as error:
             st.error(literal(str(error)), icon=":material/error:")
             return
-        state.choose_run(None)
         st.rerun()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pandas as pd
 import streamlit as st
@@ -12,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from engine import EngineError
 from engine.archives import file_name
 from engine.curves import has_weights, read_curves
+from engine.errors import ParameterError
 from engine.exchange import export_runs
 from engine.grid import SweepResult
 from engine.labels import LONGEST_NAME, LONGEST_NOTE
@@ -27,6 +29,7 @@ _PAGES = {
     "sweep": ("Open on Compare", ":material/show_chart:", "pages/compare.py"),
     "evaluate": ("Open on Accuracy", ":material/fact_check:", "pages/accuracy.py"),
 }
+_NOT_DELETED = "not-deleted"
 _METRICS = (
     "parameters",
     "stored_bytes",
@@ -104,15 +107,28 @@ def offer_deletion(place: DeltaGenerator, run_ids: Sequence[str]) -> None:
         sure = st.button("Yes, delete", key=f"delete-{run_ids[0]}", width="stretch")
     if not sure:
         return
-    try:
-        for run_id in run_ids:
-            state.run_store().delete(run_id)
-            state.forget_run(run_id)
-    except EngineError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-        return
+    failures = [text for text in map(_delete, run_ids) if text]
+    if failures:
+        st.session_state[_NOT_DELETED] = failures
     run_list.choose([])
     st.rerun()
+
+
+def say_what_stayed() -> None:
+    """Why the last deletion left runs, once."""
+    for text in st.session_state.pop(_NOT_DELETED, ()):
+        st.error(text, icon=":material/error:")
+
+
+def _delete(run_id: str) -> str:
+    """Why it could not be; nothing where it is gone, also where someone else was first."""
+    try:
+        with suppress(ParameterError):
+            state.run_store().delete(run_id)
+        state.forget_run(run_id)
+    except EngineError as error:
+        return literal(str(error))
+    return ""
 
 
 def _actions(run: Run, runs: Sequence[Run]) -> None:

@@ -30,7 +30,7 @@ from engine.evaluation.glue.summary import SUMMARY_FILE, GlueSummary
 from engine.folders import write_file
 from engine.frontier import SizeCurves
 from engine.grid import SweepResult
-from engine.library import Starter, find_starter, find_umap_layout
+from engine.library import Starter, find_starter, find_umap_layout, forget_measured_plan
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
 from engine.memory import check_memory
 from engine.naming import suggest_names
@@ -57,11 +57,12 @@ class View:
     """A plan ready to be drawn.
 
     Attributes:
-        key: Tells views apart; the run's id where it is a run.
+        key: Tells views apart, also those of runs that went by the same id.
         factorization: The plan.
         figures: As `engine.compression.Compression.as_dict`.
         row_errors: Squared error of each row over its squared length, shape (n,).
         summaries: One a subspace.
+        run_id: The run it shows; None for the plan that ships with the table.
     """
 
     key: str
@@ -69,11 +70,7 @@ class View:
     figures: dict[str, Any]
     row_errors: NDArray[np.float64]
     summaries: tuple[SubspaceSummary, ...]
-
-    @property
-    def run_id(self) -> str | None:
-        """The run it shows; None for the plan that ships with the table."""
-        return None if self.key == _SHIPPED else self.key
+    run_id: str | None = None
 
 
 def load_source(source: Source) -> EmbeddingTable:
@@ -132,7 +129,7 @@ def current_view(table: EmbeddingTable) -> View | None:
     if run_id:
         run = run_store().load(run_id)
         if run.record.source["fingerprint"] == table.fingerprint:
-            return _run_view(run_id, table)
+            return _run_view(run_id, _record_digest(run), table)
     shipped = starter(table)
     return _starter_view(table.fingerprint, table) if shipped is not None else None
 
@@ -144,10 +141,13 @@ def named_view(table: EmbeddingTable, run_id: str | None) -> View:
         EngineError: If there is no such plan of this table, or it cannot be read.
     """
     if run_id is None:
+        if starter(table) is None:
+            raise ParameterError(f"no plan ships with {table.name}; make one, and choose that")
         return _starter_view(table.fingerprint, table)
-    if not compressions_of(table, (run_store().load(run_id),)):
+    run = run_store().load(run_id)
+    if not compressions_of(table, (run,)):
         raise ParameterError(f"the run {run_id} is no plan of {table.name}; choose one of its own")
-    return _run_view(run_id, table)
+    return _run_view(run_id, _record_digest(run), table)
 
 
 def current_run_id() -> str | None:
@@ -168,17 +168,28 @@ def choose_run(run_id: str | None) -> None:
         st.query_params.pop("run", None)
 
 
+def _record_digest(run: Run) -> str:
+    """Tells runs apart that go by one id: one was deleted, another imported in its place."""
+    return hashlib.blake2b(run.record.to_json().encode(), digest_size=16).hexdigest()
+
+
 def forget_run(run_id: str) -> None:
-    """Look at this run no more, where this session does: it was deleted."""
+    """Keep nothing of this run, and look at it no more where this session does: it was deleted.
+
+    Raises:
+        EngineError: If the disk refuses.
+    """
     if st.session_state.get("run") == run_id:
         choose_run(None)
+    forget_measured_plan(run_id)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the run …")
-def _run_view(run_id: str, _table: EmbeddingTable) -> View:
+def _run_view(run_id: str, record: str, _table: EmbeddingTable) -> View:
     run = run_store().load(run_id)
     figures = read_compression_figures(run.record.figures)
-    return _view(run_id, _table, Factorization.load(run.folder), figures)
+    view = _view(f"{run_id} {record}", _table, Factorization.load(run.folder), figures)
+    return replace(view, run_id=run_id)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the bundled plan …")
@@ -216,13 +227,17 @@ def current_sweep(table: EmbeddingTable) -> tuple[SweepResult | None, str]:
     return (None, "") if shipped is None else (shipped.sweep, "the sweep that ships with the app")
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
 def run_sweep_of(run_id: str) -> SweepResult:
     """The cells of a run that is a sweep.
 
     Raises:
         EngineError: If it cannot be read.
     """
+    return _run_sweep(run_id, _record_digest(run_store().load(run_id)))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _run_sweep(run_id: str, record: str) -> SweepResult:
     return SweepResult.load(run_store().load(run_id).folder / SWEEP_FILE)
 
 

@@ -18,9 +18,12 @@ from engine.library import (
     STARTER_FIGURES_FILE,
     STARTER_FILE,
     SWEEP_FILE,
+    MeasuredPart,
     Starter,
     find_starter,
     find_umap_layout,
+    forget_measured_plan,
+    keep_measured_part,
     keep_umap_layout,
     save_accuracy,
     save_starter,
@@ -190,3 +193,21 @@ def test_what_ships_is_small() -> None:
     sizes = {path.name: path.stat().st_size for path in SHIPPED.iterdir()}
     assert sizes[STARTER_FILE] < 300_000
     assert sum(sizes.values()) < 400_000
+
+
+def test_only_what_was_kept_of_a_run_is_deleted_with_it(assets: Path) -> None:
+    part = MeasuredPart(tensors={"kept": torch.ones(2)}, values={})
+    gone, *stay = (
+        keep_measured_part(table.fingerprint, name, part)
+        for table, name in (
+            (TABLE, "plan-a*"),
+            (TABLE, "plan-ab"),
+            (TABLE, "plan-shipped"),
+            (OTHER, "table"),
+        )
+    )
+    forget_measured_plan("a*")
+    assert not gone.exists()
+    assert all(path.exists() for path in stay)
+    forget_measured_plan("never-there")
+    assert not list(assets.iterdir())

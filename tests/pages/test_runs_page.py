@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from engine import RunStore, load_table
 from engine.compression import CompressionConfig, compress_table
 from engine.exchange import export_runs
 from engine.jobs.tasks import TASKS
+from engine.library import MeasuredPart, keep_measured_part
 from engine.progress import ignore_progress
 from engine.recording import record_compression, record_sweep
 from engine.runs import Run, RunLabel
@@ -257,6 +259,53 @@ def test_several_runs_can_be_deleted_at_once(path: Path) -> None:
     assert "**3 runs** are ticked" in texts(app)
     press(app, "Yes, delete")
     assert RunStore().list().runs == ()
+
+
+def test_what_is_gone_already_does_not_stop_a_deletion(path: Path) -> None:
+    runs = [compress(path, seed=seed) for seed in range(3)]
+    part = MeasuredPart(tensors={"kept": torch.ones(2)}, values={})
+    kept = keep_measured_part("any", f"plan-{runs[2].id}", part)
+    app = open_page(*runs)
+    first = RunStore.delete
+
+    def delete(self: RunStore, run_id: str) -> None:
+        if run_id == runs[0].id:
+            first(self, run_id)  # another tab is faster
+        first(self, run_id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunStore, "delete", delete)
+        press(app, "Yes, delete")
+    assert not app.error
+    assert not RunStore().list().runs
+    assert not kept.exists(), "what was measured of a run goes with it"
+
+
+def test_what_the_filter_hides_stays_chosen(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.npy"
+    np.save(other, np.random.default_rng(3).normal(size=(40, 6)).astype(np.float32))
+    first, _, _ = compress(path), compress(path, seed=5), compress(other)
+    app = open_page(first)
+    app.selectbox(key="runs-model").set_value("other").run()
+    assert app.query_params["runs"] == first.id
+    assert "1 more ticked, hidden by the filter" in texts(app)
+    packed = io.BytesIO()
+    export_runs(RunStore(), [first.id], packed)
+    press(app, "Yes, delete")
+    app.selectbox(key="runs-model").set_value("other").run()
+    upload(app, packed.getvalue())
+    assert app.query_params["runs"] == first.id
+    assert column(app, "Model or table") == ["other", *["small_*table"] * 2], "no filter hides it"
+
+
+def test_another_sweep_under_the_same_id_is_read_anew(path: Path) -> None:
+    run, other = sweep(path), sweep(path, ks=(3,))
+    app = open_page(run)
+    assert "k = 2" in app.dataframe[-1].value.columns
+    RunStore().delete(run.id)
+    other.folder.rename(run.folder)
+    app = open_page(run)
+    assert "k = 3" in app.dataframe[-1].value.columns
 
 
 def test_damaged_runs_are_listed_with_the_reason_and_can_be_deleted(path: Path) -> None:

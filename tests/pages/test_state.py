@@ -13,6 +13,7 @@ import torch
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from engine import EmbeddingTable, EngineError, layout
+from engine.errors import ParameterError
 from pages.parts import state
 
 
@@ -104,3 +105,9 @@ def test_large_tables_are_drawn_as_an_even_sample(monkeypatch: pytest.MonkeyPatc
     assert set(np.diff(rows)) <= {10, 11}
     monkeypatch.setattr(layout, "_LARGEST_MAP", 95)
     assert state.drawn_rows(table).tolist() == list(range(95))
+
+
+def test_a_table_without_a_plan_of_its_own_says_so() -> None:
+    table = EmbeddingTable(name="mine", spec="", tokens=["a", "b"], matrix=torch.eye(2))
+    with pytest.raises(ParameterError, match="no plan ships with mine; make one"):
+        state.named_view(table, None)
