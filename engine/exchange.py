@@ -67,11 +67,7 @@ def export_runs(store: RunStore, run_ids: Sequence[str], target: Path | BinaryIO
         FormatError: If one is damaged, or a file of it is missing.
         EngineError: If the disk refuses.
     """
-    if not run_ids:
-        raise ParameterError("a zip file needs at least one run; choose some")
-    runs = [store.load(run_id) for run_id in dict.fromkeys(run_ids)]
-    for run in runs:
-        _check_files(run)
+    runs = find_whole_runs(store, run_ids)
     try:
         # Stored, not deflated: the numbers of a fit do not get smaller.
         with ZipFile(target, "w", ZIP_STORED) as packed:
@@ -84,6 +80,21 @@ def export_runs(store: RunStore, run_ids: Sequence[str], target: Path | BinaryIO
             f"the runs could not be packed: {error.strerror}; free some space, or look whether "
             "they are still there"
         ) from error
+
+
+def find_whole_runs(store: RunStore, run_ids: Sequence[str]) -> list[Run]:
+    """The runs that `export_runs` would pack, each once, or why it would not.
+
+    Raises:
+        ParameterError: As there.
+        FormatError: As there.
+    """
+    if not run_ids:
+        raise ParameterError("a zip file needs at least one run; choose some")
+    runs = [store.load(run_id) for run_id in dict.fromkeys(run_ids)]
+    for run in runs:
+        _check_files(run)
+    return runs
 
 
 def write_archive(store: RunStore, run_ids: Sequence[str], path: Path) -> None:

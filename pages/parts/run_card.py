@@ -14,7 +14,7 @@ from engine import EngineError
 from engine.archives import file_name
 from engine.curves import has_weights, read_curves
 from engine.errors import ParameterError
-from engine.exchange import export_runs
+from engine.exchange import export_runs, find_whole_runs
 from engine.grid import SweepResult
 from engine.labels import LONGEST_NAME, LONGEST_NOTE
 from engine.reproducing import job_params
@@ -78,10 +78,15 @@ def show_run(run: Run, runs: Sequence[Run]) -> None:
 
 def offer_export(place: DeltaGenerator, runs: Sequence[Run]) -> None:
     """A download of one run or more as a zip file, made when it is pressed."""
+    run_ids, damage = [run.id for run in runs], ""
+    try:
+        find_whole_runs(state.run_store(), run_ids)  # what `pack` raises comes too late to be told
+    except EngineError as error:
+        damage = literal(str(error))
 
     def pack() -> bytes:
         packed = io.BytesIO()
-        export_runs(state.run_store(), [run.id for run in runs], packed)
+        export_runs(state.run_store(), run_ids, packed)
         return packed.getvalue()
 
     name = file_name(runs[0].record.source["name"], runs[0].id) if len(runs) == 1 else "runs"
@@ -92,7 +97,9 @@ def offer_export(place: DeltaGenerator, runs: Sequence[Run]) -> None:
         "application/zip",
         icon=":material/download:",
         on_click="ignore",
-        help="All of it as a zip file, name and note included; import it here or elsewhere.",
+        disabled=bool(damage),
+        help=damage
+        or "All of it as a zip file, name and note included; import it here or elsewhere.",
     )
 
 

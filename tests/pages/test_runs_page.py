@@ -261,6 +261,16 @@ def test_several_runs_can_be_deleted_at_once(path: Path) -> None:
     assert RunStore().list().runs == ()
 
 
+def test_a_run_that_is_not_whole_is_not_offered_as_a_file(path: Path) -> None:
+    run = compress(path)
+    (button,) = open_page(run).get("download_button")
+    assert not button.proto.disabled
+    (run.folder / "factorization.json").unlink()
+    (button,) = open_page(run).get("download_button")
+    assert button.proto.disabled
+    assert "lacks factorization.json" in button.proto.help.replace("\\", "")
+
+
 def test_what_is_gone_already_does_not_stop_a_deletion(path: Path) -> None:
     runs = [compress(path, seed=seed) for seed in range(3)]
     part = MeasuredPart(tensors={"kept": torch.ones(2)}, values={})
