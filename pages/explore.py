@@ -49,7 +49,7 @@ def main() -> None:
     if pressed:
         jobs.start("compress", source, {"config": plan})
         st.rerun()  # the button then shows that it is busy
-    done = jobs.outcome("compress")
+    done = jobs.outcome("compress", source)
     if done is not None:
         state.choose_run(done["run"])
     history.choose_earlier(table)

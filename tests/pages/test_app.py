@@ -19,10 +19,12 @@ from engine.compression import CompressionConfig, compress_table
 from engine.export.keeping import keep_model
 from engine.frequencies import row_use
 from engine.recording import record_compression
-from pages.parts import fit, jobs
+from pages.parts import fit
 from pages.parts.wording import short_bytes
 from tests.engine.export.conftest import make_model
 from tests.pages.fake_queue import FakeQueue, make_status
+
+pytestmark = pytest.mark.usefixtures("queue")
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 ROWS, COLUMNS = 120, 16
@@ -43,14 +45,6 @@ PLAN = {
     "bits": None,
     "basis_bits": 16,
 }
-
-
-@pytest.fixture(autouse=True)
-def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQueue:
-    fake = FakeQueue()
-    monkeypatch.setattr(jobs, "job_queue", lambda: fake)
-    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path / "home"))
-    return fake
 
 
 @pytest.fixture

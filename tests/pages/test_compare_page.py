@@ -16,19 +16,13 @@ from engine.frontier import BytePoint, SizeCurves
 from engine.grid import LISTS
 from engine.recording import record_sweep
 from engine.sweep import SweepConfig, run_sweep
-from pages.parts import jobs, state
+from pages.parts import state
 from tests.pages.fake_queue import FakeQueue
+
+pytestmark = pytest.mark.usefixtures("queue")
 
 COMPARE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
 GRID = SweepConfig(rates=(0.3, 0.5), ks=(2, 3), seeds=(0,))
-
-
-@pytest.fixture(autouse=True)
-def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQueue:
-    fake = FakeQueue()
-    monkeypatch.setattr(jobs, "job_queue", lambda: fake)
-    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path / "home"))
-    return fake
 
 
 @pytest.fixture

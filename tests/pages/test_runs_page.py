@@ -22,19 +22,13 @@ from engine.progress import ignore_progress
 from engine.recording import record_compression, record_sweep
 from engine.runs import Run, RunLabel
 from engine.sweep import SweepConfig, run_sweep
-from pages.parts import hosting, jobs, run_words
+from pages.parts import hosting, run_words
 from tests.pages.fake_queue import FakeQueue, make_status
+
+pytestmark = pytest.mark.usefixtures("queue")
 
 PAGE = Path(__file__).resolve().parents[2] / "pages" / "runs.py"
 GRID = SweepConfig(rates=(0.3, 0.6), ks=(2,), seeds=(0,), bits=(32,))
-
-
-@pytest.fixture(autouse=True)
-def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQueue:
-    fake = FakeQueue()
-    monkeypatch.setattr(jobs, "job_queue", lambda: fake)
-    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path / "home"))
-    return fake
 
 
 @pytest.fixture

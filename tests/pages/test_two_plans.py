@@ -15,22 +15,14 @@ from engine.access import ROOTS_VARIABLE
 from engine.compression import CompressionConfig, compress_table
 from engine.recording import record_compression, record_sweep
 from engine.sweep import SweepConfig, run_sweep
-from pages.parts import jobs
 from pages.parts.charts import MapPoints
 from pages.parts.pair_map import PairLabels, gain_map, pair_map
 from pages.parts.plan_pair import load_pair
-from tests.pages.fake_queue import FakeQueue
+
+pytestmark = pytest.mark.usefixtures("queue")
 
 COMPARE = Path(__file__).resolve().parents[2] / "pages" / "compare.py"
 N, D = 120, 16
-
-
-@pytest.fixture(autouse=True)
-def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeQueue:
-    fake = FakeQueue()
-    monkeypatch.setattr(jobs, "job_queue", lambda: fake)
-    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(tmp_path / "home"))
-    return fake
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def find_layout(
     source: Source, table: EmbeddingTable, kind: str, dimensions: int
 ) -> tuple[NDArray[np.float32], str]:
     """The wanted coordinates and their kind; PCA stands in while UMAP is made."""
-    jobs.outcome("layout")  # what it made is found below
+    jobs.outcome("layout", source)  # what it made is found below
     wanted = state.layout(table, kind, dimensions)
     if wanted is not None:
         return wanted, kind

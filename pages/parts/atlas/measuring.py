@@ -86,7 +86,7 @@ def show_trust(
     """
     kind, dimensions = drawn
     request: dict[str, Any] = {"run": None if view is None else view.run_id, "layout": kind}
-    jobs.outcome("measure")  # what it measured is found below
+    jobs.outcome("measure", source)  # what it measured is found below
     measures = find_measures(table, view, kind)
     if measures is not None and measures.trust is not None:
         if dimensions == 3:
