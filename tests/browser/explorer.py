@@ -206,13 +206,13 @@ def map_tokens(chart: Locator) -> list[str]:
 
 def map_points(chart: Locator, *, traces: list[str] | None = None) -> NDArray[np.float64]:
     """Coordinates of all points of a map, shape (n, 2), trace after trace."""
-    return np.concatenate(
-        [
-            np.column_stack([trace["x"], trace["y"]])
-            for trace in chart_traces(chart)
-            if traces is None or trace["name"] in traces
-        ]
-    )
+    points = [
+        np.column_stack([trace["x"], trace["y"]])
+        for trace in chart_traces(chart)
+        if traces is None or trace["name"] in traces
+    ]
+    # Between two drawings a chart has no traces, for a moment.
+    return np.concatenate([np.empty((0, 2)), *points])
 
 
 def trace_texts(chart: Locator, name: str, *, kind: str = "text") -> list[str]:
