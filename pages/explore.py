@@ -11,7 +11,6 @@ from pages.parts.atlas.map import (
     control,
     drawn_rows,
     find_layout,
-    note_picked,
     say_what_is_drawn,
     show_map,
 )
@@ -19,7 +18,7 @@ from pages.parts.atlas.measuring import show_trust
 from pages.parts.atlas.selection import choose_tokens, focused_row
 from pages.parts.atlas.subspaces import show_subspaces
 from pages.parts.atlas.token_card import show_token
-from pages.parts.atlas.tokens import show_tokens
+from pages.parts.atlas.tokens import say_how_to_select, show_tokens
 from pages.parts.model_download import has_model
 from pages.parts.plan import choose_plan
 from pages.parts.state import Source, View
@@ -109,14 +108,16 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         found, picked = show_map(table, view, drawn, rows)
         say_what_is_drawn(table, rows, dimensions, selection)
         show_trust(source, table, view, (drawn[1], dimensions))
-    note_picked(picked)
     focus = focused_row(table)
     with bar:
         control(found, table, selection, picked, focus)
     with right:
         if focus is not None:
             show_token(table, view, focus)
-        show_tokens(table, view, selection, picked)
+        if selection.active or len(picked):
+            show_tokens(table, view, selection, picked)
+        elif focus is None:
+            say_how_to_select()
     if view is not None:
         show_subspaces(table, view)
         named = focus if focus is not None or not len(selection.matches) else selection.matches[0]

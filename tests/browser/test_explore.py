@@ -25,6 +25,7 @@ from tests.browser.driver import (
     find_chart,
     open_app,
     palette_pixels,
+    point_pixels,
     points_inside,
     settle,
     wait_until,
@@ -333,6 +334,26 @@ def test_filters_by_subspace_and_error_come_from_the_link(
     settle(page)
     expect(card).to_have_count(0)
     expect(page).not_to_have_url(re.compile("subspaces="))
+
+
+def test_click_on_a_point_or_a_ring_opens_the_card_of_its_token(
+    app_server: Server, tiny: TinyTable, page: Page
+) -> None:
+    found = {"find": "word20", "find-by": "List"}
+    chart = open_tiny(page, app_server, tiny, map="PCA", **found)
+    wait_until(page, lambda: trace_texts(chart, "Found") == ["word20"], what="it has a ring")
+    points, tokens = map_points(chart), map_tokens(chart)
+    ring = tokens.index("word20")
+    outermost = int(np.argmax(np.linalg.norm(points - points.mean(axis=0), axis=1)))
+    for place in (ring, outermost):
+        ((x, y),) = point_pixels(chart, points[[place]])
+        page.mouse.move(x - 2, y)
+        page.mouse.move(x, y)
+        page.mouse.click(x, y)
+        heading = page.locator(".st-key-token-card").get_by_role("heading")
+        expect(heading).to_have_text(tokens[place])
+        settle(page)
+        expect(page).to_have_url(re.compile(f"token={tiny.tokens.index(tokens[place])}$"))
 
 
 def test_token_in_the_link_has_a_card_and_leads_to_its_neighbours(

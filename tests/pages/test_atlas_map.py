@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from pages.parts.atlas.colourings import Colouring, by_subspace, encode, recolour
-from pages.parts.atlas.drawing import Emphasis, Points, draw_map
+from pages.parts.atlas.drawing import Emphasis, Points, Rings, draw_map
 from pages.parts.palette import SEQUENTIAL, subspace_colour
 
 GENERATOR = np.random.default_rng(5)
@@ -24,6 +23,7 @@ some_labels = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 def make_points(labels: Sequence[int], *, dimensions: int = 2, names: int = 4) -> Points:
     return Points(
         layout=GENERATOR.normal(size=(len(labels), dimensions)).astype(np.float32),
+        rows=100 + 3 * np.arange(len(labels)),
         tokens=[f"<{row}>" for row in range(len(labels))],
         labels=np.array(labels),
         names=[f"{label + 1} · a & b" for label in range(names)],
@@ -128,11 +128,14 @@ def test_traces_part_the_points_and_the_last_is_for_rings(
         columns = [trace.x, trace.y] + ([trace.z] if dimensions == 3 else [])
         np.testing.assert_array_equal(np.column_stack(columns), points.layout[members])
         assert list(trace.text) == [f"&lt;{row}&gt;" for row in members]
+        assert list(trace.customdata) == points.rows[members].tolist()
         assert trace.name.endswith("a &amp; b")
 
 
-def no_rings(dimensions: int = 2) -> tuple[NDArray[np.float32], list[str]]:
-    return np.empty((0, dimensions), np.float32), []
+def rings(points: Points, positions: Sequence[int] = ()) -> Rings:
+    places = np.array(positions, dtype=np.int64)
+    tokens = [points.tokens[place] for place in places]
+    return Rings(points.rows[places], points.layout[places], tokens)
 
 
 @given(some_labels, st.data(), st.sampled_from([2, 3]))
@@ -142,7 +145,7 @@ def test_chosen_points_are_told_by_their_place_in_their_trace(
     marks = data.draw(st.lists(st.booleans(), min_size=len(labels), max_size=len(labels)))
     chosen = np.flatnonzero(marks)
     points = make_points(labels, dimensions=dimensions)
-    told = Emphasis(chosen=chosen, ringed=no_rings(dimensions)).as_data(points)
+    told = Emphasis(chosen=chosen, ringed=rings(points)).as_data(points)
     found = [
         members[places]
         for places, members in zip(told["chosen"], points.members, strict=True)
@@ -156,7 +159,7 @@ def test_chosen_points_are_told_by_their_place_in_their_trace(
 def test_nothing_chosen_leaves_a_loop_alone_on_a_plane_only() -> None:
     for dimensions, picked, told in ((2, True, "leave"), (2, False, None), (3, True, None)):
         points = make_points([0, 1], dimensions=dimensions)
-        emphasis = Emphasis(picked=picked, ringed=no_rings(dimensions))
+        emphasis = Emphasis(picked=picked, ringed=rings(points))
         assert emphasis.as_data(points)["chosen"] == told
         assert not emphasis.as_data(points)["stands"]
 
@@ -166,15 +169,14 @@ def test_matches_are_ringed_and_the_focus_is_named_among_many(dimensions: int) -
     points = make_points([0, 1] * 250, dimensions=dimensions)
 
     def ring(count: int, focus: int | None) -> dict[str, Any]:
-        rows = np.arange(count)
-        own = None if focus is None else (points.layout[focus], points.tokens[focus])
-        ringed = (points.layout[rows], [points.tokens[row] for row in rows])
-        return Emphasis(ringed=ringed, focus=own).as_data(points)["ring"]
+        own = None if focus is None else rings(points, [focus])
+        return Emphasis(ringed=rings(points, range(count)), focus=own).as_data(points)["ring"]
 
     few = ring(2, 7)
     assert few["text"] == ["<0>", "<1>", "<7>"]  # WebGL reads no markup
     assert few["hovertext"] == ["&lt;0&gt;", "&lt;1&gt;", "&lt;7&gt;"]
     assert few["x"] == points.layout[[0, 1, 7], 0].tolist()
+    assert few["customdata"] == points.rows[[0, 1, 7]].tolist(), "so that a ring can be clicked"
     assert ("z" in few) == (dimensions == 3)
     assert few["marker.size"][-1] > few["marker.size"][0]
     many = ring(40, 43)
@@ -186,12 +188,12 @@ def test_matches_are_ringed_and_the_focus_is_named_among_many(dimensions: int) -
 def test_signature_tells_what_stands_out_apart() -> None:
     points = make_points([0, 1, 0])
     each = [
-        Emphasis(ringed=no_rings()),
-        Emphasis(picked=True, ringed=no_rings()),
-        Emphasis(chosen=np.array([0]), ringed=no_rings()),
-        Emphasis(chosen=np.array([1]), ringed=no_rings()),
-        Emphasis(ringed=(points.layout[:1], ["a"])),
-        Emphasis(ringed=no_rings(), focus=(points.layout[0], "a")),
+        Emphasis(ringed=rings(points)),
+        Emphasis(picked=True, ringed=rings(points)),
+        Emphasis(chosen=np.array([0]), ringed=rings(points)),
+        Emphasis(chosen=np.array([1]), ringed=rings(points)),
+        Emphasis(ringed=rings(points, [0])),
+        Emphasis(ringed=rings(points), focus=rings(points, [0])),
     ]
     assert len({emphasis.as_data(points)["signature"] for emphasis in each}) == len(each)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -29,6 +29,7 @@ class Points:
 
     Attributes:
         layout: Shape (m, 2) or (m, 3), float32.
+        rows: Of the table, one a point, shape (m,); a click on the point tells it.
         tokens: One a point.
         labels: Subspace of each point, shape (m,); all 0 where there is no plan.
         names: Of the subspaces, for the legend; one alone where there is no plan.
@@ -36,6 +37,7 @@ class Points:
     """
 
     layout: NDArray[np.float32]
+    rows: NDArray[np.int64]
     tokens: Sequence[str]
     labels: NDArray[np.int64]
     names: Sequence[str]
@@ -47,6 +49,14 @@ class Points:
         return [np.flatnonzero(self.labels == label) for label in range(len(self.names))]
 
 
+class Rings(NamedTuple):
+    """Where tokens have a ring: rows of the table, shape (r,), their places, (r, 2) or (r, 3)."""
+
+    rows: NDArray[np.int64]
+    places: NDArray[np.float32]
+    tokens: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Emphasis:
     """What stands out on a map, without another figure.
@@ -55,14 +65,14 @@ class Emphasis:
         chosen: Positions of the points that keep their colour while the others turn grey, shape
             (q,); None for all, and ``picked`` then says whether a loop on the map decides.
         picked: Whether points are picked on the map itself.
-        ringed: Places of what a search found, shape (r, 2) or (r, 3), and their tokens.
-        focus: Place and token of the one that is looked at closely.
+        ringed: What a search found.
+        focus: The one that is looked at closely.
     """
 
     chosen: NDArray[np.int64] | None = None
     picked: bool = False
-    ringed: tuple[NDArray[np.float32], Sequence[str]]
-    focus: tuple[NDArray[np.float32], str] | None = None
+    ringed: Rings
+    focus: Rings | None = None
 
     def as_data(self, points: Points) -> dict[str, Any]:
         """For ``live/map.js``, as JSON has it.
@@ -82,18 +92,24 @@ class Emphasis:
 
     def _ring(self, points: Points) -> dict[str, Any]:
         """The trace of the rings; those of a search where they can be told apart."""
-        places, tokens = self.ringed
+        rows, places, tokens = self.ringed
         if len(tokens) > _RINGED:
-            places, tokens = places[:0], []
+            rows, places, tokens = rows[:0], places[:0], []
         names = list(tokens) if len(tokens) <= _NAMED else [""] * len(tokens)
-        hover, sizes = [escape(token) for token in tokens], [9] * len(tokens)
+        sizes = [9] * len(tokens)
         if self.focus is not None:
-            place, token = self.focus
-            places = np.concatenate([places, place[None]])
-            names, hover, sizes = [*names, token], [*hover, escape(token)], [*sizes, 14]
-        columns = dict(zip("xyz", places.T.tolist(), strict=False))
-        # Drawn by WebGL, names are no markup; hover labels are.
-        return {**columns, "text": names, "hovertext": hover, "marker.size": sizes}
+            rows = np.concatenate([rows, self.focus.rows])
+            places = np.concatenate([places, self.focus.places])
+            tokens, names = [*tokens, *self.focus.tokens], [*names, *self.focus.tokens]
+            sizes.append(14)
+        return {
+            **dict(zip("xyz", places.T.tolist(), strict=False)),
+            "text": names,
+            # Drawn by WebGL, names are no markup; hover labels are.
+            "hovertext": [escape(token) for token in tokens],
+            "customdata": rows.tolist(),
+            "marker.size": sizes,
+        }
 
 
 def draw_map(points: Points, colourings: Sequence[Colouring], shows: str) -> go.Figure:
@@ -127,6 +143,7 @@ def _trace(points: Points, positions: NDArray[np.int64], label: int) -> Any:  # 
         "mode": "markers",
         "name": name,
         "text": [escape(points.tokens[int(i)]) for i in positions],
+        "customdata": points.rows[positions],
         "hovertemplate": "<b>%{text}</b><br>%{fullData.name}<extra></extra>",
     }
     if points.layout.shape[1] == 3:

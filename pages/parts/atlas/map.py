@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from engine import EmbeddingTable
 from pages.parts import jobs, state
 from pages.parts.atlas.colourings import Colouring
-from pages.parts.atlas.drawing import Emphasis, Points, draw_map
+from pages.parts.atlas.drawing import Emphasis, Points, Rings, draw_map
 from pages.parts.atlas.map_control import MAP_KEY, DrawnMap, control_map
 from pages.parts.atlas.measuring import colourings, find_measures
-from pages.parts.atlas.selection import MAP_ROUND, PICKED, Selection, focus_on
+from pages.parts.atlas.selection import ANY_PICKED, MAP_ROUND, Selection
 from pages.parts.share import picture_options
 from pages.parts.state import Source, View
 
@@ -118,6 +118,7 @@ def show_map(
     ways = colourings(table, view, find_measures(table, view, kind), rows, dimensions)
     points = Points(
         layout=layout[rows],
+        rows=rows,
         tokens=[table.tokens[int(row)] for row in rows],
         labels=np.zeros(len(rows), np.int64)
         if view is None
@@ -151,7 +152,9 @@ def show_map(
             alt="Map of the tokens. The same tokens, searchable, are in the tables beside and "
             "below.",
         )
-    return found, rows[_picked(event, points)] if dimensions == 2 else rows[:0]
+    picked = rows[_picked(event, points)] if dimensions == 2 else rows[:0]
+    st.session_state[ANY_PICKED] = bool(len(picked))
+    return found, picked
 
 
 def control(
@@ -173,12 +176,11 @@ def control(
     matches = np.intersect1d(selection.matches, selection.rows)
     matches = matches[matches != focus]  # whose ring is larger
     chosen = np.intersect1d(picked, selection.rows) if len(picked) else selection.rows
-    focused = None if focus is None else (found.layout[focus], table.tokens[focus])
     emphasis = Emphasis(
         chosen=np.flatnonzero(np.isin(found.rows, chosen)) if selection.active else None,
         picked=bool(len(picked)),
-        ringed=(found.layout[matches], [table.tokens[int(row)] for row in matches]),
-        focus=focused,
+        ringed=_rings(found, table, matches),
+        focus=None if focus is None else _rings(found, table, np.array([focus])),
     )
     drawn = DrawnMap(
         shows=found.shows,
@@ -188,16 +190,6 @@ def control(
         theme=found.points.theme,
     )
     control_map(drawn, found.ways, emphasis.as_data(found.points))
-
-
-def note_picked(picked: NDArray[np.int64]) -> None:
-    """Look closely at a token that was clicked on the map, once: it can be closed again."""
-    seen = tuple(picked[:2].tolist()), len(picked)
-    if st.session_state.get(PICKED) == seen:
-        return
-    st.session_state[PICKED] = seen
-    if len(picked) == 1:
-        focus_on(int(picked[0]))
 
 
 def say_what_is_drawn(
@@ -212,6 +204,10 @@ def say_what_is_drawn(
         f"{' in space' if dimensions == 3 else ''}: an even sample of the rows{beside}. "
         "Tables and figures are of all."
     )
+
+
+def _rings(found: Map, table: EmbeddingTable, rows: NDArray[np.int64]) -> Rings:
+    return Rings(rows, found.layout[rows], [table.tokens[int(row)] for row in rows])
 
 
 def _picked(event: Any, points: Points) -> NDArray[np.int64]:  # noqa: ANN401 - of streamlit

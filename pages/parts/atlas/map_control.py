@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.components.v2 import component
 
 from pages.parts.atlas.colourings import Colouring
+from pages.parts.atlas.selection import focus_on
 from pages.parts.palette import CONTEXT
 
 MAP_KEY = "atlas-map"
@@ -80,4 +81,11 @@ def control_map(drawn: DrawnMap, ways: Sequence[Colouring], emphasis: dict[str, 
             "emphasis": emphasis,
         },
         on_name_change=lambda: None,
+        on_clicked_change=_look_closely,
     )
+
+
+def _look_closely() -> None:
+    row: Any = st.session_state[_KEY].get("clicked")
+    if isinstance(row, int) and row >= 0:
+        focus_on(row)

@@ -16,7 +16,7 @@ from pages.parts.wording import literal
 FIND, MANNER, SUBSPACES, ERRORS = "find", "find-by", "subspaces", "errors"
 # Controls that keep their value while another page is looked at; "map" and "in" are the map's.
 LASTING = (FIND, MANNER, SUBSPACES, ERRORS, "map", "in")
-PICKED = "map-picked"
+ANY_PICKED = "map-picked"
 """In the session: what was picked on the map when it was looked at last."""
 MAP_ROUND = "map-round"
 """In the session: raised to forget what is selected on the map."""
@@ -77,7 +77,7 @@ def clear() -> None:
     st.session_state[SUBSPACES] = []
     st.session_state[ERRORS] = _ALL
     focus_on(None)
-    if st.session_state.pop(PICKED, ((), 0))[1]:  # which streamlit forgets with the chart alone
+    if st.session_state.pop(ANY_PICKED, False):  # which streamlit forgets with the chart alone
         st.session_state[MAP_ROUND] = st.session_state.get(MAP_ROUND, 0) + 1
 
 

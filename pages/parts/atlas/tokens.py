@@ -14,6 +14,7 @@ from engine import EmbeddingTable
 from pages.parts import state
 from pages.parts.atlas.selection import Selection, focus_on
 from pages.parts.state import View
+from pages.parts.wording import FORMULAS
 
 _ROWS = 11  # that fit beside the map without scrolling
 _SHOWN = 5000  # rows a table sends to the browser; the download holds all
@@ -22,7 +23,7 @@ _SHOWN = 5000  # rows a table sends to the browser; the download holds all
 def show_tokens(
     table: EmbeddingTable, view: View | None, selection: Selection, picked: NDArray[np.int64]
 ) -> None:
-    """List what is picked on the map, among what is selected, or say how to select.
+    """List what is picked on the map, among what is selected.
 
     Args:
         table: Whose tokens.
@@ -31,15 +32,6 @@ def show_tokens(
         picked: Rows picked on the map; none picked leaves the selection whole.
     """
     rows, words = listed(selection, picked)
-    if not words:
-        with st.container(border=True):
-            st.markdown(
-                "**Draw a loop on the map** to list the tokens inside it, find a token by name, or "
-                "choose subspaces and errors by **Filter**.\n\nHover to read a token, tick it in a "
-                "table to look at it closely. Scroll to zoom. Click a name in the legend to hide a "
-                "subspace, double-click to see it alone."
-            )
-        return
     st.markdown(f"**{len(rows):,} {'token' if len(rows) == 1 else 'tokens'}** {words}")
     if not len(rows):
         return
@@ -68,7 +60,19 @@ def show_tokens(
         "text/csv",
         icon=":material/download:",
         on_click="ignore",
+        help=FORMULAS,
     )
+
+
+def say_how_to_select() -> None:
+    """Where nothing is selected and no token is looked at."""
+    with st.container(border=True):
+        st.markdown(
+            "**Click a point** to look at its token closely; hover over it to read it.\n\n"
+            "**Draw a loop on the map** to list the tokens inside it, find a token by name, or "
+            "choose subspaces and errors by **Filter**.\n\nScroll to zoom. Click a name in the "
+            "legend to hide a subspace, double-click to see it alone."
+        )
 
 
 def listed(selection: Selection, picked: NDArray[np.int64]) -> tuple[NDArray[np.int64], str]:

@@ -8,7 +8,9 @@
 const views = (window.subspaceAtlasViews ??= {}); // zoom and camera, by what a map shows
 const followed = new WeakSet(); // charts whose zoom and camera are kept
 
-export default function ({ data, parentElement, setStateValue }) {
+let tellClicked; // of the latest call: a chart that stays is followed once
+export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
+  tellClicked = (row) => setTriggerValue('clicked', row);
   const group = parentElement.querySelector('[role=radiogroup]');
   let active = data.active;
 
@@ -69,6 +71,8 @@ export default function ({ data, parentElement, setStateValue }) {
 
   function follow(chart) {
     followed.add(chart);
+    // Streamlit picks a point at a click, but not while a loop can be drawn, and not in space.
+    chart.on('plotly_click', ({ points: [point] }) => tellClicked(point.customdata));
     chart.on('plotly_relayout', (change) => {
       const kept = Object.entries(change).filter(([path]) => /^([xy]axis\.|scene\.camera)/.test(path));
       if (!kept.length) return;
