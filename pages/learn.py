@@ -15,8 +15,8 @@ def main() -> None:
     table, problem = _choose_table()
     st.title("Why several subspaces?")
     st.markdown(
-        "Six short lessons, about ten minutes. Every picture shows something before you touch it; "
-        "what moves, moves by the controls beside it."
+        "Six short lessons, about ten minutes. Every picture shows something before you touch it. "
+        "Turn those in space with the mouse; all others move by the controls beside them."
     )
     for number, (title, show) in enumerate(
         (
@@ -37,6 +37,19 @@ def main() -> None:
         st.info("Name a model or a file in the sidebar to take the same steps on its rows.")
     else:
         own_rows.show(table)
+    _sum_up()
+
+
+def _sum_up() -> None:
+    with st.container(border=True):
+        st.markdown(
+            "**In short.** The SVD keeps the best *single* subspace for all n rows. Rows that lie "
+            "in several small subspaces are closer to the best of **k subspaces**, found by "
+            "refitting and assigning in turn, from several starts. Stored are n·j coordinates and "
+            "k·j·d numbers of bases, so k pays where the closer fit is worth k − 1 bases more, and "
+            "most where each subspace has the dimension that it needs. See it in a real model on "
+            "**Explore**; find where it wins, and where the SVD does, on **Compare**."
+        )
 
 
 def _choose_table() -> tuple[EmbeddingTable | None, str]:

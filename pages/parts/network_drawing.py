@@ -282,7 +282,8 @@ def _count(plan: PlanSizes) -> str:
     """How its numbers are counted, in the paper's symbols."""
     if plan.k == 1 and not plan.affine:
         return f"r·(n + d) = {plan.dimensions[0]:,} × ({plan.n:,} + {plan.d:,})"
-    symbols = "Σ nᵢ·jᵢ + Σ jᵢ·d" + (" + k·d" if plan.affine else "")
+    even = min(plan.dimensions) == max(plan.dimensions)
+    symbols = ("n·j + k·j·d" if even else "Σ nᵢ·jᵢ + Σ jᵢ·d") + (" + k·d" if plan.affine else "")
     counts = [sum(plan.coordinates), sum(plan.bases), *([plan.offsets] if plan.affine else [])]
     return f"{symbols} = {' + '.join(f'{count:,}' for count in counts)}"
 

@@ -40,7 +40,7 @@ def show(table: EmbeddingTable) -> None:
             )
             return
         left, right = st.columns(2, gap="medium")
-        second = {**plans, SVD: "the SVD of A’s size"}
+        second = {**plans, SVD: "the SVD that stores as many numbers as A"}
         with left:
             first_name = _choose("Plan A", _FIRST, plans, _usual_first(plans))
         with right:

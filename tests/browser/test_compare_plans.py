@@ -242,7 +242,7 @@ def test_choice_of_plans_is_kept_by_the_session(
     page: Page, app_server: Server, tiny: TinyTable, other: str
 ) -> None:
     open_pair(page, app_server, tiny)
-    pick(page, "Plan B", "the SVD of A’s size")
+    pick(page, "Plan B", "the SVD that stores as many numbers as A")
     expect(page.get_by_text("B has one subspace for all tokens")).to_be_visible()
     assert "pair-b=svd" in page.url
     choose(page, "Curves")

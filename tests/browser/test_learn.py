@@ -55,7 +55,7 @@ def test_em_by_hand(learn: Page) -> None:
     chart = find_chart(learn, position=EM)
     before = lines(chart)
     assert len(before) == 4
-    learn.get_by_role("button", name="Refit", exact=True).click()
+    learn.get_by_role("button", name="Next: refit").click()
     settle(learn)
     wait_until(learn, lambda: lines(find_chart(learn, position=EM)) != before, what="lines move")
     learn.get_by_role("button", name="To the end").click()

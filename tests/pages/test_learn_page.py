@@ -58,8 +58,8 @@ def test_every_lesson_is_there_without_a_touch(table: Path) -> None:
     numbers = [int(header.value.split(" ")[0]) for header in app.header]
     assert numbers == [1, 2, 3, 4, 5, 6]
     text = words(app)
-    assert "**246 numbers** of 360" in text
-    assert "**129 numbers** of 360" in text
+    assert "**246 numbers** of 120 · 3 = 360" in text
+    assert "**129 numbers** of 120 · 3 = 360" in text
     for question in ("Why can one plane fail?", "why one restarts", "When does the SVD win?"):
         assert question in text
 

@@ -66,7 +66,7 @@ def test_worked_example_counts_as_the_paper_does() -> None:
     assert captions(drawing) == [
         ["200 numbers", "n·d = 20 × 10"],
         ["120 numbers, 40.0% fewer", "r·(n + d) = 4 × (20 + 10)"],
-        ["120 numbers, 40.0% fewer", "Σ nᵢ·jᵢ + Σ jᵢ·d = 60 + 60"],
+        ["120 numbers, 40.0% fewer", "n·j + k·j·d = 60 + 60"],
     ]
     before, svd, ours = map(texts, panels(drawing))
     assert before == ["20|tokens", "10|numbers", "20 × 10|200 numbers", "berlin"]
@@ -109,7 +109,7 @@ def test_token_takes_exactly_one_small_layer(label: int) -> None:
 
 @pytest.mark.parametrize(
     ("affine", "formula"),
-    [(False, "r·(n + d) = 4 × (20 + 10)"), (True, "Σ nᵢ·jᵢ + Σ jᵢ·d + k·d = 80 + 40 + 10")],
+    [(False, "r·(n + d) = 4 × (20 + 10)"), (True, "n·j + k·j·d + k·d = 80 + 40 + 10")],
 )
 def test_one_subspace_is_drawn_beside_an_svd_only_when_it_is_none(
     affine: bool, formula: str

@@ -22,9 +22,9 @@ def show() -> None:
     rank = matching_rank(n, d, sizes.parameters)
     with text:
         st.markdown(
-            f"Each token keeps **its {j:,} coordinates** in exactly one of the {k} small layers, "
-            f"and **{k} bases** of {j:,} × {d:,} numbers, which all tokens share, turn them back "
-            "into a row:"
+            f"Each of the {n:,} tokens keeps **its {j:,} coordinates** in exactly one of the {k} "
+            f"subspaces, a small layer each, and **{k} bases** of {j:,} × {d:,} numbers turn them "
+            "back into rows, each those of its own tokens:"
         )
         st.latex(
             rf"\underbrace{{{_spaced(n)} \cdot {j}}}_{{n \cdot j,\ \text{{coordinates}}}} + "
@@ -39,8 +39,10 @@ def show() -> None:
     st.markdown(
         ":material/lightbulb: **When does the SVD win?** It shares one basis, so for the same "
         "number of numbers its one subspace is larger. k subspaces have to pay for k bases: with "
-        "few tokens, many subspaces or little compression that costs more than a closer fit saves. "
-        "**Compare** shows where this happens for a model."
+        "few tokens, many subspaces or little compression that costs more than a closer fit saves, "
+        "and where all rows lie near one subspace nothing is won by more. **Compare** shows where "
+        "this happens for a model. (Which subspace a token is in is stored too: a label of a few "
+        "bits, counted among the bytes.)"
     )
 
 
@@ -55,8 +57,8 @@ def _verdict(sizes: PlanSizes, rank: int) -> str:
     return (
         f"**{sizes.rate:.0%} fewer numbers** (*compression rate*) than {before}; {share:.0%} of "
         f"what is left are bases. An SVD of that size has one subspace of dimension {rank:,}: "
-        f"k = {sizes.k} pays when {sizes.dimensions[0]:,} directions of one's own serve a row "
-        f"better than {rank:,} that all share."
+        f"k\u00a0=\u00a0{sizes.k} pays when {sizes.dimensions[0]:,} directions of one's own "
+        f"serve a row better than {rank:,} that all share."
     )
 
 

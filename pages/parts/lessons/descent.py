@@ -20,7 +20,7 @@ _SAID = {
     "refit": "**Refit** (*M-step*): each line became the best one for the rows of its colour.",
     "assign": "**Assign** (*E-step*): each row took the colour of its closest line.",
 }
-_NEXT = {"start": "Refit", "refit": "Assign", "assign": "Refit"}
+_NEXT = {"start": "refit", "refit": "assign", "assign": "refit"}
 _LOSSES = {
     "Squared distance": "squared",
     "Distance (ℓ₁)": "l1",
@@ -53,9 +53,10 @@ def _show_by_hand() -> None:
     with text:
         st.markdown(
             "Which line does a row belong to? That depends on the lines; and the lines depend on "
-            "their rows. **EM** (*a generalised Lloyd iteration*) takes turns: **refit** every "
-            "line to its rows, then **assign** every row to its closest line. Neither can raise "
-            "the cost, so it falls until nothing moves:"
+            "their rows. **EM** (*expectation–maximisation, here a generalised Lloyd iteration*) "
+            "begins with the rows in k = 4 parts drawn at random and takes turns, each half a "
+            "step: **refit** every line to its rows, then **assign** every row to its closest "
+            "line. Neither can raise the cost, so it falls until nothing moves:"
         )
         st.latex(
             rf"\mathrm{{cost}} = \sum_x\; \min_{{{ink(0)}{{i}}}}\; "
@@ -103,7 +104,7 @@ def _controls(trace: tuple[HalfStep, ...], start: int) -> None:
 
     row = st.container(horizontal=True, gap="small")
     row.button(
-        _NEXT[trace[at].phase],
+        f"Next: {_NEXT[trace[at].phase]}",
         on_click=go,
         args=(min(at + 1, last),),
         disabled=at == last,
@@ -160,10 +161,11 @@ def _show_starts(traces: tuple[tuple[HalfStep, ...], ...], start: int) -> None:
     with text:
         st.markdown("#### Same rows, 20 starts")
         st.markdown(
-            f"{_STARTS - stuck} starts end at the lowest cost, {best:.1%}; **{stuck} get stuck** "
-            "higher (*local minima*): a line settled between two groups of rows, and no single "
-            "step improves it. That is **why one restarts**, and keeps the cheapest. Press one to "
-            "see above where it ended."
+            f"{_STARTS - stuck} starts (●) end at the lowest cost, {best:.1%}; **{stuck} get "
+            "stuck** (✖) higher (*local minima*): a line settled between two groups of rows, and "
+            "no single step improves it. They differ by their first parts alone. That is **why "
+            "one restarts**, and keeps the cheapest. Press one to see above where it ended; the "
+            "one shown there is outlined."
         )
     picture(
         chart,
@@ -181,10 +183,10 @@ def _show_outliers() -> None:
     text, left, right = columns(1.0, 1.0, 1.0)
     with text:
         st.markdown(
-            "A squared distance of 10 costs as much as a hundred of 1, so **five odd rows turn the "
-            "whole line**. Losses that grow more slowly (*robust losses*, such as the distance "
-            "itself, Huber's or Tukey's) let them lie where they are. The engine offers them for "
-            "any table, by `loss=`."
+            "A distance of 10 costs, squared, as much as a hundred distances of 1, so **five odd "
+            "rows turn the whole line**. Losses that grow more slowly (*robust losses*, such as "
+            "the distance itself, *ℓ₁*, or Huber's and Tukey's, which weaken only far away) let "
+            "them lie where they are. **Explore** offers them for any table, under *Advanced*."
         )
         chosen = st.segmented_control(
             "What a distance costs, on the right",

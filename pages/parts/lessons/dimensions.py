@@ -17,7 +17,7 @@ def show() -> None:
     text, control = columns(1.6, 1.0)
     with control:
         j = st.slider(
-            "Dimension j of each, on the left; its budget is spent on the right",
+            "Dimension j of each, on the left",
             1,
             width,
             5,
@@ -27,9 +27,10 @@ def show() -> None:
     with text:
         st.markdown(
             "Rows of one subspace may need two directions, those of another ten. A bar below is "
-            "the energy along one direction (*an eigenvalue* $\\lambda$ *of the cluster's scatter "
-            "matrix*); grey is cut off. One more dimension for subspace $i$ stores one number for "
-            "each of its $n_i$ rows and one basis row of $d$, so buy dimensions in the order of"
+            "the energy of its rows along one direction (*an eigenvalue* $\\lambda$ *of their "
+            "scatter matrix*); grey is cut off. One more dimension for subspace $i$ stores one "
+            f"number for each of its $n_i$ = {len(labels) // 3} rows and one direction of $d$ = "
+            f"{width} numbers, so spend on the right what the left stores in the order of"
         )
         st.latex(
             rf"\frac{{{ink(0)}{{\lambda}}}}{{n_i + d}}\qquad\text{{what it saves over what it "
@@ -50,6 +51,6 @@ def show() -> None:
                 f"directions kept, {lost:.1%} of the energy lost.",
             )
     st.markdown(
-        f"Both store at most {spent.budget:,} numbers. EM does this at every refit; on **Explore** "
-        "it is *Dimensions: best for each subspace*."
+        f"Both store at most {spent.budget:,} numbers. On **Explore**, with *Dimensions: Best for "
+        "each*, EM spends them so at every refit."
     )

@@ -134,7 +134,7 @@ def draw_space(
             "yaxis": axis,
             "zaxis": axis,
             "aspectmode": "cube",
-            "camera": {"eye": {"x": 1.1, "y": 0.9, "z": 0.65}},
+            "camera": {"eye": {"x": 1.25, "y": 1.02, "z": 0.74}},
         },
     )
 
@@ -173,6 +173,7 @@ def draw_costs(
                 mode="markers",
                 name="shown",
                 hoverinfo="skip",
+                cliponaxis=False,
                 marker={
                     "size": 18,
                     "color": "rgba(0,0,0,0)",
@@ -181,7 +182,7 @@ def draw_costs(
             )
         )
     return _finish_curve(figure, "half-step", "energy lost", 230).update_xaxes(
-        range=[-0.5, len(costs) - 0.5], tickformat="d"
+        range=[-0.5, len(costs) - 0.3], tickformat="d"
     )
 
 
@@ -238,9 +239,12 @@ def draw_angles(degrees: Floats, costs: Floats, at: float, best: float, theme: s
             hovertemplate="%{x:.0f}°: %{y:.1%} lost<extra></extra>",
         )
     )
-    for place, name, colour, symbol in (
-        (best, "the SVD's line", ACCENT[theme], "diamond"),
-        (at, "your line", subspace_colour(0, theme), "circle"),
+    # Beside the curve, on the side that it leaves free.
+    left = float(np.interp(at + 1, degrees, costs) - np.interp(at - 1, degrees, costs)) >= 0
+    free = "middle left" if left else "middle right"
+    for place, name, colour, symbol, side in (
+        (best, "the SVD's line", ACCENT[theme], "diamond", "bottom center"),
+        (at, "your line", subspace_colour(0, theme), "circle", free),
     ):
         figure.add_trace(
             go.Scatter(
@@ -249,7 +253,7 @@ def draw_angles(degrees: Floats, costs: Floats, at: float, best: float, theme: s
                 mode="markers+text",
                 name=name,
                 text=[name],
-                textposition="top center" if name == "your line" else "bottom center",
+                textposition=side,
                 cliponaxis=False,
                 marker={"size": 12, "color": colour, "symbol": symbol},
                 hovertemplate=f"{name}: %{{y:.1%}} lost at %{{x:.0f}}°<extra></extra>",

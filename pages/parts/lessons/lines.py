@@ -18,8 +18,12 @@ def show() -> None:
     st.markdown(
         f"These {len(points)} rows have three numbers each and lie along **three lines**. One "
         "subspace for all, the SVD's best plane, has to pass between them. Three subspaces, each "
-        "row keeping to its closest, follow the rows, **and store fewer numbers**. Turn both with "
-        "the mouse."
+        "row keeping to its closest, follow the rows, **and store fewer numbers**.\n\n"
+        "The words used from here on: there are **n rows** of **d numbers**, and **k subspaces** "
+        "of **dimension j**. Each row belongs to exactly one of them and keeps **j coordinates**: "
+        "where in the subspace it falls. A subspace is held by its **basis**, j directions of d "
+        "numbers each, which its own rows share. The rows are those of tokens, so below they are "
+        "called tokens too."
     )
     sides = columns(1.0, 1.0)
     for place, (k, j) in zip(sides, ((1, 2), (3, 1)), strict=True):
@@ -45,11 +49,12 @@ def show() -> None:
             )
             bases = rf"{ink(0)}{{{k} \cdot {j} \cdot {d}}}"
             st.latex(
-                rf"\underbrace{{{n} \cdot {j}}}_{{\text{{coordinates}}}} + "
-                rf"\underbrace{{{bases}}}_{{\text{{bases}}}} = {counts.parameters}"
+                rf"\underbrace{{{n} \cdot {j}}}_{{n \cdot j,\ \text{{coordinates}}}} + "
+                rf"\underbrace{{{bases}}}_{{k \cdot j \cdot d,\ \text{{bases}}}} "
+                rf"= {counts.parameters}"
             )
             st.markdown(
-                f"**{counts.parameters} numbers** of {counts.parameters_before}, "
+                f"**{counts.parameters} numbers** of {n} · {d} = {counts.parameters_before}, "
                 f"**{found.cost:.1%}** of the energy lost."
             )
     st.markdown(

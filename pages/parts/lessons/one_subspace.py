@@ -28,8 +28,8 @@ def show() -> None:
             "nothing below changes.\n\n"
             "To store less, put a line through zero (*a subspace of dimension* $j = 1$) and keep "
             "of each row only **where on the line** it falls: one number in place of two. What is "
-            "lost is its distance to the line, the thin strokes (*residuals*). The **SVD** finds "
-            "the line that loses least:"
+            "lost is its distance to the line, the thin strokes (*residuals*). The **SVD** "
+            "(*singular value decomposition*) finds the line that loses least:"
         )
         st.latex(rf"\min_{{{ink(0)}{{S}}}}\;\sum_{{x}} \mathrm{{dist}}(x, {ink(0)}{{S}})^2")
         st.session_state.setdefault(_ANGLE, _FIRST_ANGLE)
@@ -41,13 +41,13 @@ def show() -> None:
         )
         lost, least = float(costs[angle]), float(costs[best])
         st.markdown(
-            f"Your line loses **{lost:.0%}** of the rows' energy (*Σ dist² over Σ ‖x‖²*); the "
-            f"SVD's, at {best}°, loses **{least:.0%}**."
+            f"Your line loses **{lost:.0%}** of the rows' **energy**, the sum of their squared "
+            f"lengths (*Σ dist² over Σ ‖x‖²*); the SVD's, at {best}°, loses **{least:.0%}**."
         )
     scene = drawing.PlaneScene(
         points=points.numpy(),
         labels=torch.zeros(len(points), dtype=torch.int64).numpy(),
-        reach=1.05,
+        reach=1.3,
         directions=lessons.line_at(angle)[None].numpy(),
     )
     picture(

@@ -37,7 +37,7 @@ def show(table: EmbeddingTable) -> None:
         k = st.slider("Subspaces k", 2, 8, 5, key="lesson-own-k")
         rate = st.slider("Compression rate", 20, 90, 80, 10, format="%d%%", key="lesson-own-rate")
         start = st.segmented_control(
-            "First parts of the rows",
+            "Where EM starts",
             list(_STARTS),
             default="By direction",
             required=True,
@@ -103,6 +103,8 @@ def _verdict(table: EmbeddingTable, trace: SampleTrace, k: int) -> str:
     return (
         f"Here the same steps run on {of} of **{literal(table.name)}**, with k = {k} and "
         f"j = {trace.j}. EM ends at **{final:.1%}** lost, {who} the {trace.svd_cost:.1%} of the "
-        f"SVD of that size (rank {trace.rank}). The map shows two directions, so "
-        "subspaces overlap in it that are apart in truth."
+        f"SVD of that size (rank {trace.rank}); real rows are less tidy than those above, and gain "
+        "less. The map shows the two directions in which the rows differ most, so subspaces "
+        "overlap in it that are apart in truth. Choose a table of your own under **Source** in "
+        "the sidebar."
     )
