@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
 from engine.budget import matching_rank
-from engine.coding.codes import Coding
-from engine.errors import ParameterError, check_names
 from engine.factorization import Factorization
 from engine.figures import (
     PlanFigures,
@@ -23,118 +19,18 @@ from engine.figures import (
     is_plain_svd,
     measure_plan,
 )
-from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
-from engine.frequencies.row_use import NO_WEIGHTS, RowUse, count_row_use
+from engine.frequencies.row_use import count_row_use
 from engine.measures import (
     NeighbourOverlap,
     nearest_neighbours,
     neighbour_overlap,
     sample_rows,
 )
-from engine.memory import check_memory, fit_bytes
-from engine.methods import DEFAULT_STARTS, Fitter, factorize, fit_alone
-from engine.paths import user_data_folder
-from engine.progress import Progress, ProgressCallback, ignore_progress
-from engine.requests import AUTO_KS, DEFAULT_K, FitRequest
+from engine.methods import Fitter, fit_alone
+from engine.plans import CompressionConfig, check_fit_memory, fit_plan, fit_svd
+from engine.progress import ProgressCallback, ignore_progress
 from engine.rows import RowMatrix
 from engine.table import EmbeddingTable
-
-_CROWDING_BYTES = 2 * 1024**3  # of the table: from here its coordinates go to the disk
-_FIT_ARGUMENTS = (
-    "method",
-    "k",
-    "j",
-    "rate",
-    "allocation",
-    "affine",
-    "loss",
-    "seed",
-    "n_init",
-    "seeding",
-    "moves",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompressionConfig:
-    """A plan: what to fit and what to measure.
-
-    Attributes:
-        method: ``"messi"`` or ``"svd"``.
-        k: Number of subspaces, or ``"auto"``; when left out 5, 1 for the SVD.
-        j: Dimension of each subspace, or one for each, or None when the rate decides.
-        rate: Share of the parameters to remove, or None when j is given.
-        allocation: ``"uniform"`` or ``"optimal"``, as in `engine.factorize`.
-        affine: Whether subspaces may miss zero.
-        loss: What a distance costs, as in `engine.factorize`.
-        weights: ``"none"``, or where tokens are counted: a language of wordfreq ("en"), or the
-            path of a text file; see `engine.table_token_counts`.
-        weight_power: As in `engine.token_weights`.
-        weight_floor: As in `engine.token_weights`.
-        seed: Decides every random choice.
-        n_init: Number of starts.
-        seeding: As in `engine.factorize`.
-        moves: Merge-and-split moves tried on the best start.
-        bits: 8 or 4 for each coordinate, as in `engine.factorize`; None for 32.
-        basis_bits: With ``bits``: 16 or 8 for each number of a basis.
-        neighbours: Nearest neighbours compared for each sampled row; 0 to leave that out.
-        queries: Rows sampled for it.
-    """
-
-    method: str = "messi"
-    k: int | str | None = None
-    j: int | Sequence[int] | None = None
-    rate: float | None = None
-    allocation: str = "uniform"
-    affine: bool = False
-    loss: str = "squared"
-    weights: str = NO_WEIGHTS
-    weight_power: float = DEFAULT_POWER
-    weight_floor: float = DEFAULT_FLOOR
-    seed: int = 0
-    n_init: int = DEFAULT_STARTS
-    seeding: str | Mapping[str, int] = "auto"
-    moves: int = 0
-    bits: int | None = None
-    basis_bits: int = 16
-    neighbours: int = 10
-    queries: int = 2000
-
-    @classmethod
-    def of(cls, plan: Mapping[str, Any], *, besides: Iterable[str] = ()) -> CompressionConfig:
-        """A plan by the names of its fields, as callers give them one by one.
-
-        Args:
-            plan: Field → value.
-            besides: Names the caller takes for itself, so that the error lists them as well.
-
-        Raises:
-            ParameterError: If there is no such field, or the plan makes no sense.
-        """
-        check_names("a plan", plan, [*(field.name for field in fields(cls)), *besides])
-        return cls(**plan)
-
-    def __post_init__(self) -> None:
-        """Check what needs no table to be checked.
-
-        Raises:
-            ParameterError: If ``neighbours`` is negative, ``queries`` below 1, or the plan makes
-                no sense for any table.
-        """
-        if self.neighbours < 0 or self.queries < 1:
-            raise ParameterError(
-                f"neighbours must be at least 0 and queries at least 1, got {self.neighbours} and "
-                f"{self.queries}; neighbours=0 leaves the comparison out"
-            )
-        if isinstance(self.j, list):  # as JSON gives it back
-            object.__setattr__(self, "j", tuple(self.j))
-        FitRequest(**self.fit_arguments)
-        Coding.asked(self.bits, self.basis_bits)
-
-    @property
-    def fit_arguments(self) -> dict[str, Any]:
-        """What `engine.factorize` is given of the fit, the weights and the labels apart."""
-        return {name: getattr(self, name) for name in _FIT_ARGUMENTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -280,7 +176,7 @@ def compress_table(
         MemoryShortageError: If it would need more memory than is free.
     """
     began = time.perf_counter()
-    _check_memory(table, config)
+    check_fit_memory(table, config)
     use = count_row_use(
         table, config.weights, config.weight_power, config.weight_floor, progress=progress
     )
@@ -312,124 +208,6 @@ def compress_table(
         source_bytes=n * d * _bytes_of(table.source_dtype),
         wall_seconds=time.perf_counter() - began,
     )
-
-
-def fit_plan(
-    table: EmbeddingTable,
-    config: CompressionConfig,
-    use: RowUse | None,
-    *,
-    labels: Tensor | None = None,
-    fitter: Fitter = fit_alone,
-    progress: ProgressCallback = ignore_progress,
-) -> Factorization:
-    """Fit a plan and measure nothing.
-
-    Args:
-        table: What to compress.
-        config: The plan.
-        use: What its ``weights`` came to, as `engine.frequencies.row_use.count_row_use` gives it.
-        labels: A first partition to start from, shape (n,).
-        fitter: Who fits; see `engine.methods.factorize`.
-        progress: Called throughout; raises `engine.Cancelled` to stop.
-
-    Raises:
-        ParameterError: If the plan does not fit the table.
-    """
-    return factorize(
-        table.matrix,
-        **config.fit_arguments,
-        weights=None if use is None else use.weights,
-        labels=labels,
-        bits=config.bits,
-        basis_bits=config.basis_bits,
-        fitter=fitter,
-        workspace=_workspace(table),
-        progress=progress,
-    )
-
-
-def fit_svd(
-    table: EmbeddingTable,
-    rank: int,
-    weights: Tensor | None,
-    *,
-    name: str = "the SVD",
-    fitter: Fitter = fit_alone,
-    progress: ProgressCallback = ignore_progress,
-) -> Factorization:
-    """Fit the SVD of a rank.
-
-    Args:
-        table: What to compress.
-        rank: Its dimension, 1 … d.
-        weights: Row weights, shape (n,), or None.
-        name: What progress calls it.
-        fitter: Who fits; see `engine.methods.factorize`.
-        progress: Called before and after; may raise to stop.
-    """
-    phase = f"Fitting {name} of the same size"
-    progress(Progress(phase=phase, done=0, total=1))
-    svd = factorize(
-        table.matrix,
-        method="svd",
-        j=rank,
-        weights=weights,
-        fitter=fitter,
-        workspace=_workspace(table),
-    )
-    progress(Progress(phase=phase, done=1, total=1))
-    return svd
-
-
-def fit_rival(table: EmbeddingTable, figures: Mapping[str, Any]) -> Factorization:
-    """Fit the SVD again that a plan is judged by: of as many numbers, by the same weights.
-
-    Args:
-        table: What the plan was made from.
-        figures: The plan's, as `Compression.as_dict` gives them.
-
-    Raises:
-        SourceError: If the tokens cannot be counted any more.
-        MemoryShortageError: If it would need more memory than is free.
-    """
-    (n, d), use = table.matrix.shape, figures["weights"]
-    (rank,) = figures["svd" if use is None else "weighted_svd"]["dimensions"]
-    on_disk = _workspace(table) is not None
-    check_memory(
-        f"The SVD of {n:,} × {d:,} numbers",
-        fit_bytes(n, d, k=1, j=rank, plans=1, on_disk=on_disk),
-        "keep fewer rows, or close other programs",
-    )
-    counted = None
-    if use is not None:
-        counted = count_row_use(table, use["source"], use["power"], use["floor"])
-    return fit_svd(table, rank, None if counted is None else counted.weights)
-
-
-def _check_memory(table: EmbeddingTable, config: CompressionConfig) -> None:
-    n, d = table.matrix.shape
-    k = max(AUTO_KS) if config.k == "auto" else config.k
-    j = (1 - config.rate) * d if config.rate is not None else config.j
-    needed = fit_bytes(
-        n,
-        d,
-        k=k if isinstance(k, int) else DEFAULT_K,
-        j=max(j) if isinstance(j, Sequence) else min(d, j or 0),
-        plans=2 if config.weights == NO_WEIGHTS else 3,
-        on_disk=_workspace(table) is not None,
-    )
-    advice = "raise the rate, lower k or keep fewer rows, or close other programs"
-    check_memory(f"Compressing {n:,} × {d:,} numbers", needed, advice)
-
-
-def _workspace(table: EmbeddingTable) -> Path | None:
-    """Where coordinates are kept that would crowd the memory; None where they would not."""
-    if table.dense_bytes <= _CROWDING_BYTES:
-        return None
-    folder = user_data_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _compare_neighbours(

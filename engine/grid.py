@@ -42,7 +42,7 @@ class SweepConfig:
         loss: What a distance costs, as in `engine.factorize`.
         moves: Merge-and-split moves tried on the best start.
         weights: ``"none"``, or where tokens are counted, as in
-            `engine.compression.CompressionConfig`. With weights, the weighted SVD is measured at
+            `engine.plans.CompressionConfig`. With weights, the weighted SVD is measured at
             every rate as well.
         weight_power: As in `engine.token_weights`.
         weight_floor: As in `engine.token_weights`.

@@ -44,7 +44,7 @@ class Starter:
     Attributes:
         labels: Shape (n,), int64: where EM had settled.
         layout: Shape (n, 2), float32: the UMAP layout.
-        config: The plan, as the keyword arguments of `engine.compression.CompressionConfig`.
+        config: The plan, as the keyword arguments of `engine.plans.CompressionConfig`.
         figures: As `engine.compression.Compression.as_dict` gives them.
         sweep: Its default error curves.
         accuracy: What the model scored with its table stored in many ways, where that was measured.

@@ -45,7 +45,7 @@ def record_plan(
 
     Args:
         table: What it is a plan of.
-        config: Fields of `engine.compression.CompressionConfig`; k is a number.
+        config: Fields of `engine.plans.CompressionConfig`; k is a number.
         figures: As `engine.compression.Compression.as_dict` gives them.
     """
     k, affine, loss = figures["k"], config.get("affine", False), config.get("loss", "squared")

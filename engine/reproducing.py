@@ -11,11 +11,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
-from engine.compression import CompressionConfig
 from engine.errors import EngineError, FormatError, ParameterError, check_names
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.grid import LISTS, PLAIN_BITS, SweepConfig
 from engine.paths import user_data_folder
+from engine.plans import CompressionConfig
 from engine.provenance import installed_versions
 from engine.records import RunRecord, RunSource
 

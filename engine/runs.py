@@ -54,6 +54,10 @@ class Run:
     label: RunLabel = field(default_factory=RunLabel)
     damage: str = ""
 
+    def is_of(self, kind: str, fingerprint: str) -> bool:
+        """Whether it is of that kind and of the table with that fingerprint."""
+        return self.record.kind == kind and self.record.source["fingerprint"] == fingerprint
+
     @property
     def title(self) -> str:
         """What it goes by: the user's name for it, else the one it was given."""
@@ -89,6 +93,10 @@ class RunListing:
 
     runs: tuple[Run, ...]
     damaged: tuple[DamagedRun, ...]
+
+    def of(self, kind: str, fingerprint: str) -> tuple[Run, ...]:
+        """Those of a kind and of a table, newest first."""
+        return tuple(run for run in self.runs if run.is_of(kind, fingerprint))
 
 
 class RunStore:

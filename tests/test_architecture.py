@@ -60,7 +60,7 @@ FLOORS = (
         "trials",
         "trust",
     },
-    {"cells", "compression", "curves", "figures", "frontier", "grid", "sweep"},
+    {"cells", "compression", "curves", "figures", "frontier", "grid", "plans", "sweep"},
     {
         "exchange",
         "figure_checks",

@@ -13,11 +13,11 @@ from engine.cli.screen import plain_console, print_json, progress_bars
 from engine.errors import EngineError
 
 if TYPE_CHECKING:
-    from engine.compression import CompressionConfig
     from engine.evaluation.evaluating import Evaluation
     from engine.evaluation.results import CheckResult
     from engine.evaluation.scores import Interval
     from engine.evaluation.subject import Subject
+    from engine.plans import CompressionConfig
     from engine.table import EmbeddingTable
 
 

@@ -10,8 +10,8 @@ import click
 from engine.errors import ParameterError
 
 if TYPE_CHECKING:
-    from engine.compression import CompressionConfig
     from engine.grid import SweepConfig
+    from engine.plans import CompressionConfig
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -114,7 +114,7 @@ def read_plan(options: dict[str, Any]) -> CompressionConfig:
     Raises:
         ParameterError: If one is out of range or cannot be read.
     """
-    from engine.compression import CompressionConfig
+    from engine.plans import CompressionConfig
 
     values = {
         **options,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from engine.compression import CompressionConfig
 from engine.errors import Cancelled, EngineError, ParameterError
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.checks.check import Check, Items, Outcome
@@ -19,6 +18,7 @@ from engine.evaluation.results import CheckResult, Score
 from engine.evaluation.scores import RESAMPLES, Resampled, bootstrap
 from engine.evaluation.subject import CheckOptions, Subject
 from engine.evaluation.variants import Variant, fit_variants, original
+from engine.plans import CompressionConfig
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.sources import load_table
 from engine.table import EmbeddingTable
@@ -82,7 +82,7 @@ def evaluate(
         options: What checks are told; or give its fields one by one (``data``, ``text``,
             ``probe_task``). A ``seed`` is that of the plan as well.
         progress: Called throughout; raises `engine.Cancelled` to stop.
-        **plan: Fields of `engine.compression.CompressionConfig` and of
+        **plan: Fields of `engine.plans.CompressionConfig` and of
             `engine.evaluation.subject.CheckOptions`.
 
     Returns:

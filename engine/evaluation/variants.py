@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from engine.budget import matching_rank
-from engine.compression import CompressionConfig, fit_plan, fit_svd
 from engine.errors import ParameterError
 from engine.evaluation.results import Role
 from engine.export.keeping import read_plan
@@ -15,6 +14,7 @@ from engine.figures import is_plain_svd
 from engine.frequencies.row_use import NO_WEIGHTS, RowUse, count_row_use
 from engine.memory import check_memory, fit_bytes
 from engine.methods import Fitter, fit_alone
+from engine.plans import CompressionConfig, fit_plan, fit_svd
 from engine.progress import ProgressCallback, ignore_progress
 from engine.table import EmbeddingTable
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import __version__
-from engine.compression import CompressionConfig
 from engine.export.companions import SENTENCE_TRANSFORMERS, Origin
 from engine.export.cost import ModelCost, cost_rows
 from engine.figures import name_dimensions
+from engine.plans import CompressionConfig
 from engine.records import RunRecord
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def compress_model(
         fitter: Who fits; see `engine.methods.factorize`.
         progress: Called throughout; raises `engine.Cancelled` to stop. Nothing is left behind, and
             a model in memory is as it was.
-        **plan: Fields of `engine.compression.CompressionConfig`, such as ``rate``, ``k``, ``bits``.
+        **plan: Fields of `engine.plans.CompressionConfig`, such as ``rate``, ``k``, ``bits``.
 
     Returns:
         The smaller model, in memory, with its figures before and after.

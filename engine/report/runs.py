@@ -93,13 +93,12 @@ def _find_map(table: EmbeddingTable) -> ReportedMap:
 
 def _find_sweep(table: EmbeddingTable) -> tuple[SweepResult | None, str]:
     """The newest sweep of a table, else the one that ships for it, and which of them it is."""
-    for run in RunStore().list().runs:
-        if run.record.kind == "sweep" and run.record.source["fingerprint"] == table.fingerprint:
-            try:
-                sweep = SweepResult.load(run.folder / SWEEP_FILE)
-            except FormatError:
-                continue  # the next older one is still good
-            return sweep, f"a sweep of {run.record.created_at:%d %B %Y}"
+    for run in RunStore().list().of("sweep", table.fingerprint):
+        try:
+            sweep = SweepResult.load(run.folder / SWEEP_FILE)
+        except FormatError:
+            continue  # the next older one is still good
+        return sweep, f"a sweep of {run.record.created_at:%d %B %Y}"
     starter = find_starter(table.fingerprint)
     if starter is None:
         return None, ""

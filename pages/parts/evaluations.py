@@ -32,23 +32,15 @@ class Measured:
 def measured_of(table: EmbeddingTable) -> tuple[Measured, ...]:
     """Every readable check of this table and any plan, newest first."""
     return tuple(
-        item
-        for run in state.run_store().list().runs
-        if run.record.kind == KIND and run.record.source["fingerprint"] == table.fingerprint
-        for item in _read(run)
+        item for run in state.run_store().list().of(KIND, table.fingerprint) for item in _read(run)
     )
 
 
 def failures_of(table: EmbeddingTable, plan: str | None) -> dict[str, str]:
     """Checks that the last evaluation of a plan could not finish, and why."""
-    for run in state.run_store().list().runs:
-        record = run.record
-        if (
-            record.kind == KIND
-            and record.source["fingerprint"] == table.fingerprint
-            and record.config.get("run") == plan
-        ):
-            failures: dict[str, str] = record.figures.get("failures", {})
+    for run in state.run_store().list().of(KIND, table.fingerprint):
+        if run.record.config.get("run") == plan:
+            failures: dict[str, str] = run.record.figures.get("failures", {})
             return failures
     return {}
 

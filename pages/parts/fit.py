@@ -67,7 +67,7 @@ def choose_weights() -> str | None:
     """Controls for the token weights.
 
     Returns:
-        As `engine.compression.CompressionConfig.weights` takes it; None while a file is missing.
+        As `engine.plans.CompressionConfig.weights` takes it; None while a file is missing.
 
     Raises:
         EngineError: If an upload cannot be kept.

@@ -26,7 +26,7 @@ def choose_earlier(
     except EngineError as error:
         st.sidebar.warning(literal(str(error)), icon=":material/warning:")
         return
-    runs = state.compressions_of(table, listing.runs)
+    runs = listing.of("compress", table.fingerprint)
     with st.sidebar:
         if runs:
             named = state.current_run_id()

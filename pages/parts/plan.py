@@ -41,7 +41,7 @@ def choose_plan(table: EmbeddingTable) -> dict[str, Any] | None:
     """Controls for the plan, with what they come to written beneath.
 
     Returns:
-        Keyword arguments of `engine.compression.CompressionConfig`; None where the size has no
+        Keyword arguments of `engine.plans.CompressionConfig`; None where the size has no
         room or something is still missing.
     """
     n, d = table.matrix.shape

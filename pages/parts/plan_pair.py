@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from engine import EmbeddingTable, Factorization
-from engine.compression import fit_rival
 from engine.differences import PlanDifference, compare_plans
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
+from engine.plans import fit_rival
 from pages.parts import hosting, state
 from pages.parts.state import View
 

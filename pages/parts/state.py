@@ -145,7 +145,7 @@ def named_view(table: EmbeddingTable, run_id: str | None) -> View:
             raise ParameterError(f"no plan ships with {table.name}; make one, and choose that")
         return _starter_view(table.fingerprint, table)
     run = run_store().load(run_id)
-    if not compressions_of(table, (run,)):
+    if not run.is_of("compress", table.fingerprint):
         raise ParameterError(f"the run {run_id} is no plan of {table.name}; choose one of its own")
     return _run_view(run_id, _record_digest(run), table)
 
@@ -215,14 +215,13 @@ def _view(
 
 def current_sweep(table: EmbeddingTable) -> tuple[SweepResult | None, str]:
     """The newest sweep of this table, and where it comes from, in words."""
-    for run in run_store().list().runs:
-        if run.record.kind == "sweep" and run.record.source["fingerprint"] == table.fingerprint:
-            try:
-                sweep = run_sweep_of(run.id)
-            except FormatError:
-                continue  # the next older one is still good
-            made = run.record.created_at.astimezone()
-            return sweep, f"your sweep of {made:%d %b %H:%M}"
+    for run in run_store().list().of("sweep", table.fingerprint):
+        try:
+            sweep = run_sweep_of(run.id)
+        except FormatError:
+            continue  # the next older one is still good
+        made = run.record.created_at.astimezone()
+        return sweep, f"your sweep of {made:%d %b %H:%M}"
     shipped = starter(table)
     return (None, "") if shipped is None else (shipped.sweep, "the sweep that ships with the app")
 
@@ -265,15 +264,6 @@ def measured_accuracy(table: EmbeddingTable) -> SizeCurves | None:
     """What the model scored with this table stored in many ways, where that ships."""
     shipped = starter(table)
     return None if shipped is None else shipped.accuracy
-
-
-def compressions_of(table: EmbeddingTable, runs: tuple[Run, ...]) -> tuple[Run, ...]:
-    """Those of the runs that compressed this table."""
-    return tuple(
-        run
-        for run in runs
-        if run.record.kind == "compress" and run.record.source["fingerprint"] == table.fingerprint
-    )
 
 
 def subspace_names(view: View, table: EmbeddingTable) -> list[str]:

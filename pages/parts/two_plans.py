@@ -63,7 +63,7 @@ def show(table: EmbeddingTable) -> None:
 
 def _plans(table: EmbeddingTable) -> dict[str, str]:
     """Plans of this table, newest first, each with what it is called."""
-    runs = state.compressions_of(table, state.run_store().list().runs)
+    runs = state.run_store().list().of("compress", table.fingerprint)
     named = {run.id: caption(run) for run in runs}
     if state.starter(table) is not None:
         named[SHIPPED] = "the plan that ships with the app"

@@ -20,7 +20,6 @@ from statistics import fmean
 
 import torch
 
-from engine.compression import CompressionConfig, fit_plan
 from engine.evaluation import features
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.evaluating import run_check
@@ -29,6 +28,7 @@ from engine.evaluation.subject import CheckOptions, Subject
 from engine.evaluation.tasks import GLUE_TASKS, glue_task
 from engine.evaluation.variants import Variant, fit_variants, of_factorization
 from engine.folders import write_file
+from engine.plans import CompressionConfig, fit_plan
 from engine.sources import load_table
 from engine.table import EmbeddingTable
 from tests.benchmarks.machine import describe_machine, machine_line

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from engine import compression, layout, memory, sources, sweep
+from engine import layout, memory, plans, sources, sweep
 from engine.compression import CompressionConfig, compress_table
 from engine.evaluation.evaluating import evaluate
 from engine.export import models
@@ -30,7 +30,7 @@ WORK: dict[str, Callable[[EmbeddingTable], object]] = {
     "layout": lambda table: umap_layout(table.matrix, UmapSettings(epochs=5)),
     "model": lambda table: evaluate(table.spec, ["fidelity"]),
 }
-SEEN_BY = (compression, layout, models, sweep)  # the modules that ask before they work
+SEEN_BY = (layout, models, plans, sweep)  # the modules that ask before they work
 
 
 def make_table(kind: str, n: int, d: int) -> EmbeddingTable:

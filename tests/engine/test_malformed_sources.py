@@ -376,7 +376,7 @@ CASES = [
     Malformed(
         "gzip cut short",
         "table.vec.gz",
-        raw(gzip.compress(b"cat 1 2\n" * 99)[:-9]),
+        raw(gzip.compress(b"cat 1 2\n" * 99, mtime=0)[:-9]),
         "table.vec.gz: expected text compressed with gzip, but it is cut short, damaged or "
         "something else (Compressed file ended before the end-of-stream marker was reached); "
         "download it again, or decompress it first",
@@ -384,14 +384,14 @@ CASES = [
     Malformed(
         "a gzipped line without end",
         "table.txt.gz",
-        raw(gzip.compress(b"cat 1 2\ndog 1 2" + b" " * (1 << 24))),
+        raw(gzip.compress(b"cat 1 2\ndog 1 2" + b" " * (1 << 24), mtime=0)),
         "table.txt.gz, line 2: expected a token and its numbers, but 16,777,216 characters hold no "
         "line end; correct or remove that line",
     ),
     Malformed(
         "an empty gzip",
         "table.txt.gz",
-        raw(gzip.compress(b"")),
+        raw(gzip.compress(b"", mtime=0)),
         "table.txt.gz: expected a token and its numbers on each line, but the file is empty or its "
         "first line blank; give a word-vector text file",
     ),

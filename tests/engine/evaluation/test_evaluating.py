@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import engine
-from engine.compression import CompressionConfig
 from engine.errors import Cancelled, EngineError, ModelError, ParameterError, SourceError
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.features import KEPT_FEATURES
 from engine.evaluation.subject import CheckOptions
 from engine.evaluation.variants import fit_variants, read_config
+from engine.plans import CompressionConfig
 from engine.sources import load_table
 from tests.engine.evaluation.small import make_model, make_subject, make_texts, write_data
 from tests.engine.tables import gaussian, write_npy

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import engine
 from engine.cli.commands import compress
-from engine.compression import CompressionConfig
 from engine.export.card import call_of, command_of
 from engine.export.companions import find_origin
+from engine.plans import CompressionConfig
 from engine.sources import BUNDLED_MODELS, find_model
 from engine.sources.files import FolderFiles
 from tests.engine.export.conftest import PLAN
@@ -54,7 +54,7 @@ def config_of(command: str) -> CompressionConfig:
 
     import_module("engine.export.compressing")  # or it would keep what is put in its place here
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.compression.CompressionConfig", catch)
+        patch.setattr("engine.plans.CompressionConfig", catch)
         words = shlex.split(command)
         assert words[:2] == ["subspace-atlas", "compress"]
         ended = CliRunner().invoke(compress, [*words[2:-1], "a/new/place"])

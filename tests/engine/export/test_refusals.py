@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import engine
-from engine.compression import CompressionConfig
 from engine.errors import EngineError, ModelError, ParameterError, ShapeError, SourceError
 from engine.export import compressing
+from engine.plans import CompressionConfig
 from engine.progress import Progress
 from tests.engine.export.conftest import COLUMNS, PLAN, ROWS
 from tests.engine.tables import gaussian, write_npy
