@@ -20,7 +20,7 @@ from pages.parts.atlas.subspaces import show_subspaces
 from pages.parts.atlas.token_card import show_token
 from pages.parts.atlas.tokens import say_how_to_select, show_tokens
 from pages.parts.model_download import has_model
-from pages.parts.plan import choose_plan
+from pages.parts.plan import choose_plan, differs
 from pages.parts.state import Source, View
 from pages.parts.wording import literal
 
@@ -55,12 +55,17 @@ def main() -> None:
     try:
         view = state.current_view(table)
     except EngineError as error:
-        st.warning(f"That run cannot be opened. {literal(str(error))}", icon=":material/warning:")
+        st.warning(f"That run cannot be opened: {literal(str(error))}", icon=":material/warning:")
         state.choose_run(None)
         view = state.current_view(table)
     shown_below = ("model",) if view is not None and has_model(table) else ()
     jobs.show_others("compress", "layout", "measure", *shown_below)
     _headline(table, view)
+    if view is not None and plan is not None and differs(plan, state.plan_of(view, table)):
+        st.caption(
+            ":material/info: This is another plan than the one in the sidebar, which is made when "
+            "you press **Compress**."
+        )
     _explore(source, table, view)
     jobs.job_queue()  # made last, so that its imports do not delay the first map
 
@@ -100,10 +105,11 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with bar:
         kind, dimensions = choose_layout()
-    selection = choose_tokens(table, view)
     drawn = find_layout(source, table, kind, dimensions)
-    rows = drawn_rows(table, dimensions, selection)
     left, right = st.columns([2.1, 1], gap="medium")
+    with right:
+        selection = choose_tokens(table, view)
+    rows = drawn_rows(table, dimensions, selection)
     with left:
         found, picked = show_map(table, view, drawn, rows)
         say_what_is_drawn(table, rows, dimensions, selection)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
+from engine.errors import EngineError
 from engine.paths import uploads_folder
 from engine.sources import is_hub_id
 from pages.parts import fit, hosting, plan
 from pages.parts.atlas import selection
-from pages.parts.state import Source, keep_upload
+from pages.parts.state import Source, keep_upload, run_store, source_of
 from pages.parts.wording import literal
 
 _BUNDLED = "Bundled model"
@@ -30,6 +32,7 @@ def choose_source() -> Source | None:
         EngineError: If an upload cannot be kept.
     """
     keep_choices()
+    _follow_run()
     with st.sidebar:
         st.subheader("Embedding table")
         kind = st.selectbox(
@@ -65,8 +68,15 @@ def keep_choices() -> None:
     _carry_over(*_LASTING, *accuracy)
 
 
-def point_at(source: Source) -> None:
-    """Set the controls to a table, on a page that does not show them, before another page does."""
+def point_at(source: Source) -> dict[str, str]:
+    """Set the controls to a table, before a page shows them.
+
+    Args:
+        source: The table.
+
+    Returns:
+        What a link to a page says of it.
+    """
     chosen = {"spec": source.spec, "tensor": source.tensor or "", "tokens": source.tokens or ""}
     if source.spec == "bundled:minilm":
         kind, chosen = _BUNDLED, {}
@@ -79,6 +89,20 @@ def point_at(source: Source) -> None:
         kind = _PATH
     st.session_state["source"] = kind
     st.session_state.update(chosen)
+    if kind == _BUNDLED:
+        return {}
+    told = {} if kind == _UPLOAD else {name: value for name, value in chosen.items() if value}
+    return {"source": kind, **told}
+
+
+def _follow_run() -> None:
+    """Point at the table of the run that a link names, where the link itself cannot name one."""
+    run_id = st.query_params.get("run")
+    named = st.query_params.get("source", _UPLOAD) != _UPLOAD
+    if named or run_id is None or "source" in st.session_state:
+        return
+    with suppress(EngineError):  # what is wrong with the run is said where it is shown
+        point_at(source_of(run_store().load(run_id)))
 
 
 def is_upload(spec: str) -> bool:

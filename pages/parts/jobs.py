@@ -229,7 +229,9 @@ def _status(slot: str) -> JobStatus | None:
         _own(job_id)
     known = {status.job_id: status for status in job_queue().jobs()}
     if job_id not in known:
-        _forget(slot)  # of an earlier server
+        _forget(slot)
+        gone = "The server has been started anew, and what it was doing is lost. Start it again."
+        _keep(slot, "error", gone, None)
         return None
     st.session_state[f"job.{slot}"] = job_id
     return known[job_id]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -19,6 +20,7 @@ from engine.budget import (
 from engine.coding.codes import Coding
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.methods import DEFAULT_STARTS
+from engine.plans import CompressionConfig
 from engine.requests import AUTO_KS
 from pages.parts import fit
 from pages.parts.wording import literal, short_bytes, short_count
@@ -27,6 +29,9 @@ from pages.parts.wording import literal, short_bytes, short_count
 LASTING = ("k", "auto", "by", "rate", "j", "bits", "basis-bits", "starts", "seed")
 
 _LARGEST_K = 32
+# What makes a plan another one; seed, starts and moves only look longer or elsewhere for the same.
+_KIND = ("k", "j", "rate", "allocation", "affine", "loss", "weights", "bits")
+_WEIGHING = ("weight_power", "weight_floor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +92,24 @@ def choose_plan(table: EmbeddingTable) -> dict[str, Any] | None:
     return None if weights is None else plan
 
 
+def differs(plan: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Whether another kind of plan was made, however long the best of its kind was sought.
+
+    Args:
+        plan: As `choose_plan` gives it.
+        made: The same of the plan that was made.
+    """
+    wanted, known = CompressionConfig.of(plan), CompressionConfig.of(made)
+    if wanted.k == "auto":
+        wanted = replace(wanted, k=known.k)
+    kind = [*_KIND, *(_WEIGHING if wanted.weights != NO_WEIGHTS else ())]
+    return any(getattr(wanted, name) != getattr(known, name) for name in kind)
+
+
 def _choose_k(n: int) -> int | str:
-    highest = max(2, min(_LARGEST_K, n))
+    if n == 1:
+        return 1
+    highest = min(_LARGEST_K, n)
     clamp("k", highest)
     place = st.container()
     auto = st.toggle(

@@ -17,11 +17,9 @@ from engine.errors import ParameterError
 from engine.exchange import export_runs, find_whole_runs
 from engine.grid import SweepResult
 from engine.labels import LONGEST_NAME, LONGEST_NOTE
-from engine.reproducing import job_params
 from engine.run_differences import plan_figures
 from engine.runs import Run, RunLabel
 from pages.parts import inputs, reruns, run_list, run_words, state
-from pages.parts.state import Source
 from pages.parts.wording import fewer_or_more, literal
 
 _PAGES = {
@@ -167,13 +165,13 @@ def _actions(run: Run, runs: Sequence[Run]) -> None:
 def go_to(page: str, run: Run, **query: str) -> None:
     """Change to another page with the table of a run, and the run itself where it is a plan."""
     try:
-        inputs.point_at(Source(**job_params(run.record)["source"]))
+        table = inputs.point_at(state.source_of(run))
     except EngineError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
     plan = run.id if run.record.kind == "compress" else run.record.config.get("run")
     state.choose_run(plan)
-    st.switch_page(page, query_params={**({"run": plan} if plan else {}), **query})
+    st.switch_page(page, query_params={**table, **({"run": plan} if plan else {}), **query})
 
 
 def _metrics(run: Run) -> None:

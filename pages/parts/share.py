@@ -40,7 +40,7 @@ def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
     with st.popover("Share", icon=":material/share:", width="content"):
         st.markdown("**Link** to this table, plan, map, search and token", help=_IN_LINK)
         st.code(_link(), language=None, wrap_lines=True)
-        if is_upload(table.spec):
+        if is_upload(table.spec) and (view is None or view.run_id is None):  # a run knows its file
             st.caption("A link cannot hold an upload: who opens it uploads the same file first.")
         if view is not None:
             st.markdown("**Report**: one page with the map, the figures and every setting")
@@ -85,8 +85,8 @@ def picture_options(table: EmbeddingTable) -> dict[str, Any]:
 
 def _link() -> str:
     """This page's address, without the jobs of this session: who else has the link started none."""
-    chosen = st.query_params.to_dict().items()
-    query = urlencode([(name, value) for name, value in chosen if not name.startswith(_JOB)])
+    names = [name for name in st.query_params if not name.startswith(_JOB)]
+    query = urlencode([(name, each) for name in names for each in st.query_params.get_all(name)])
     return f"{st.context.url or ''}{'?' if query else ''}{query}"
 
 

@@ -156,7 +156,7 @@ def _lay_out(figure: go.Figure, curves: SizeCurves, theme: str) -> go.Figure:
     return figure.update_layout(
         height=500,
         hovermode="closest",
-        margin={"l": 56, "r": 12, "t": 16, "b": 64},
+        margin={"l": 56, "r": 12, "t": 40, "b": 64},
         legend={"orientation": "h", "y": -0.24, "x": 0},
         xaxis={
             "type": "log",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from engine.memory import check_memory
 from engine.naming import suggest_names
 from engine.paths import uploads_folder
 from engine.recording import SWEEP_FILE, read_compression_figures
+from engine.reproducing import job_params
 from engine.runs import Run
 from pages.parts import hosting
 
@@ -104,6 +106,15 @@ def _stamp(path: str) -> float:
         return 0.0  # not a file: a bundled model or an id
 
 
+def source_of(run: Run) -> Source:
+    """The table a run was made from.
+
+    Raises:
+        EngineError: If this version does not know how it was read.
+    """
+    return Source(**job_params(run.record)["source"])
+
+
 def run_store() -> RunStore:
     """The user's runs."""
     return RunStore()
@@ -123,15 +134,32 @@ def current_view(table: EmbeddingTable) -> View | None:
     """The plan to look at: the run chosen last for this table, else what ships with it.
 
     Raises:
-        EngineError: If the chosen run cannot be read.
+        EngineError: If the chosen run cannot be read, or a link names one of another table.
     """
+    by_link = not st.session_state.get("run")
     run_id = current_run_id()
     if run_id:
         run = run_store().load(run_id)
         if run.record.source["fingerprint"] == table.fingerprint:
+            if st.query_params.get("run") != run_id:
+                st.query_params["run"] = run_id  # the menu leads to a bare address
             return _run_view(run_id, _record_digest(run), table)
+        if by_link:
+            raise ParameterError(
+                f"the link names a run of another table ({run.record.name}); open it on "
+                "the Runs page"
+            )
+        st.query_params.pop("run", None)  # another table has been opened since
     shipped = starter(table)
     return _starter_view(table.fingerprint, table) if shipped is not None else None
+
+
+def plan_of(view: View, table: EmbeddingTable) -> Mapping[str, Any]:
+    """What a view's plan was asked for, as the fields of `engine.plans.CompressionConfig`."""
+    if view.run_id is not None:
+        return run_store().load(view.run_id).record.config
+    shipped = starter(table)
+    return {} if shipped is None else shipped.config
 
 
 def named_view(table: EmbeddingTable, run_id: str | None) -> View:
@@ -154,8 +182,6 @@ def current_run_id() -> str | None:
     """The run this session or its link names, of whatever table."""
     if not st.session_state.get("run"):
         st.session_state["run"] = st.query_params.get("run")
-    elif "run" not in st.query_params:
-        st.query_params["run"] = st.session_state["run"]  # the menu leads to a bare address
     return st.session_state["run"]
 
 

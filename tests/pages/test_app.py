@@ -451,3 +451,51 @@ def test_search_lists_matching_tokens_only(table: Path) -> None:
     app.text_input(key="find").set_value("[x").run()
     assert not app.exception
     assert [info.value.replace("\\", "") for info in app.info] == ["No token holds “[x”."]
+
+
+def test_a_token_found_alone_is_looked_at_once(table: Path) -> None:
+    app = open_file(table, map="PCA")
+    app.text_input(key="find").set_value("row 119").run()
+    assert app.session_state["token"] == 119
+    app.session_state["token"] = None
+    app.run()
+    assert app.session_state["token"] is None, "it stays closed"
+    app.text_input(key="find").set_value("row 11").run()
+    assert app.session_state["token"] is None, "none of several is chosen"
+
+
+def test_token_that_is_not_there_leaves_the_link(table: Path) -> None:
+    for named in ("999", "abc", "-1"):
+        app = open_file(table, map="PCA", token=named)
+        assert not app.exception
+        assert "token" not in app.query_params
+
+
+def test_run_of_another_table_is_named_not_passed_over(table: Path, tmp_path: Path) -> None:
+    run = keep_run(table)
+    other = tmp_path / "other.npy"
+    np.save(other, np.load(table) + 1)
+    app = open_file(other, run=run, map="PCA")
+    assert not app.exception
+    (warning,) = app.warning
+    assert "run of another table (small" in warning.value.replace("\\", "")
+    assert "run" not in app.query_params
+
+
+def test_map_says_where_the_sidebar_holds_another_plan(table: Path) -> None:
+    def said(app: AppTest) -> bool:
+        assert not app.exception
+        return any("another plan than the one in the sidebar" in item.value for item in app.caption)
+
+    app = open_file(table, run=keep_run(table, n_init=2), map="PCA", k="2", rate="40")
+    assert not said(app)
+    app.slider(key="rate").set_value(50).run()
+    assert said(app)
+
+
+def test_one_row_has_one_subspace(tmp_path: Path) -> None:
+    path = tmp_path / "one.npy"
+    np.save(path, np.ones((1, 8), dtype=np.float32))
+    app = open_file(path)
+    assert not app.exception
+    assert "k" not in {slider.key for slider in app.slider}

@@ -158,6 +158,8 @@ def test_job_of_an_earlier_server_is_forgotten(queue: FakeQueue) -> None:
     app = run()
     assert texts(app) == ["active: False", "result: None"]
     assert "job.compress" not in app.session_state
+    (error,) = app.error
+    assert "started anew" in error.value
 
 
 def join_a_job() -> None:

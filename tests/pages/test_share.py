@@ -123,6 +123,30 @@ def test_menu_says_what_a_link_cannot_hold(path: Path) -> None:
     assert said(app)[1]
 
 
+def test_link_to_a_run_alone_opens_its_table_also_an_upload(path: Path) -> None:
+    kept = uploads_folder() / "ab" / path.name
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(path.read_bytes())
+    run = keep_run(kept)
+    for named in ({}, {"source": "Upload"}):
+        app = AppTest.from_file(str(APP), default_timeout=60)
+        for name, value in {**named, "run": run}.items():
+            app.query_params[name] = value
+        app.run()
+        assert not app.exception
+        assert not app.error
+        assert kept.stem in app.title[0].value.replace("\\", "")
+        assert f"run={run}" in link_of(app)
+        assert not any("cannot hold an upload" in item.value for item in app.caption)
+
+
+def test_link_holds_each_of_several_subspaces(path: Path) -> None:
+    app = open_file(path, run=keep_run(path))
+    app.session_state["subspaces"] = [1, 2]
+    app.run()
+    assert urlencode([("subspaces", 1), ("subspaces", 2)]) in link_of(app)
+
+
 def test_table_without_a_plan_has_no_report(path: Path) -> None:
     assert offered(open_file(path)) == {"Every token (CSV)"}
 

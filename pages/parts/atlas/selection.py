@@ -17,7 +17,7 @@ FIND, MANNER, SUBSPACES, ERRORS = "find", "find-by", "subspaces", "errors"
 # Controls that keep their value while another page is looked at; "map" and "in" are the map's.
 LASTING = (FIND, MANNER, SUBSPACES, ERRORS, "map", "in")
 ANY_PICKED = "map-picked"
-"""In the session: what was picked on the map when it was looked at last."""
+"""In the session: whether anything was picked on the map when it was drawn last."""
 MAP_ROUND = "map-round"
 """In the session: raised to forget what is selected on the map."""
 _MANNERS: dict[str, Manner] = {"Part of it": "part", "Pattern": "regex", "List": "list"}
@@ -27,7 +27,7 @@ _HINTS = {
     "List": "tokens apart by spaces: “paris rome oslo”",
 }
 _ALL = (0, 100)  # per cent; its upper end is no bound
-_TOKEN_OF, _SUBSPACES_OF = "token-of", "subspaces-of"
+_TOKEN_OF, _SUBSPACES_OF, _FOUND = "token-of", "subspaces-of", "found-before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +68,7 @@ def choose_tokens(table: EmbeddingTable, view: View | None) -> Selection:
         else:
             matches = found.rows
             _report(query, manner, matches, found.missing)
+            _focus_if_one(query, matches)
     return _together(table, view, (query.strip(), matches), labels, errors)
 
 
@@ -77,7 +78,12 @@ def clear() -> None:
     st.session_state[SUBSPACES] = []
     st.session_state[ERRORS] = _ALL
     focus_on(None)
-    if st.session_state.pop(ANY_PICKED, False):  # which streamlit forgets with the chart alone
+    clear_picked()
+
+
+def clear_picked() -> None:
+    """Pick nothing on the map any more; streamlit forgets that with the chart alone."""
+    if st.session_state.pop(ANY_PICKED, False):
         st.session_state[MAP_ROUND] = st.session_state.get(MAP_ROUND, 0) + 1
 
 
@@ -98,6 +104,7 @@ def focused_row(table: EmbeddingTable) -> int | None:
     row = st.session_state["token"]
     if row is None or row >= len(table.tokens):
         st.session_state.pop(_TOKEN_OF, None)
+        st.query_params.pop("token", None)
         return None
     st.session_state[_TOKEN_OF] = table.fingerprint
     st.query_params["token"] = str(row)  # the menu leads to a bare address
@@ -163,6 +170,15 @@ def _report(
     elif not len(matches):
         what = "holds" if manner == "part" else "matches"
         st.info(f"No token {what} “{literal(query)}”.", icon=":material/search_off:")
+
+
+def _focus_if_one(query: str, matches: NDArray[np.int64]) -> None:
+    """Look closely at a token that a search finds alone; once, so that it can be closed."""
+    found = (query, *matches[:2].tolist())
+    if st.session_state.get(_FOUND) != found:
+        st.session_state[_FOUND] = found
+        if len(matches) == 1:
+            focus_on(int(matches[0]))
 
 
 def _together(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine import EmbeddingTable
 from pages.parts import state
-from pages.parts.atlas.selection import Selection, focus_on
+from pages.parts.atlas.selection import Selection, clear_picked, focus_on
 from pages.parts.state import View
 from pages.parts.wording import FORMULAS
 
@@ -32,7 +32,10 @@ def show_tokens(
         picked: Rows picked on the map; none picked leaves the selection whole.
     """
     rows, words = listed(selection, picked)
-    st.markdown(f"**{len(rows):,} {'token' if len(rows) == 1 else 'tokens'}** {words}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{len(rows):,} {'token' if len(rows) == 1 else 'tokens'}** {words}")
+        if len(picked):
+            st.button("Clear", icon=":material/close:", on_click=clear_picked, key="clear-picked")
     if not len(rows):
         return
     frame = _frame(table, view, rows)
