@@ -18,7 +18,7 @@ from playwright.sync_api import Locator, Page, expect
 from engine import RunStore, load_table
 from engine.compression import CompressionConfig, compress_table
 from engine.recording import record_compression
-from tests.browser.driver import chart_traces, find_chart, open_app, settle
+from tests.browser.driver import chart_traces, find_chart, open_app, settle, wait_until
 from tests.browser.server import Server
 
 # Two cores shared with other test runs have been ten times slower than an idle machine.
@@ -113,10 +113,14 @@ def _go_to(page: Page, link: str, heading: str) -> None:
 
 def open_sidebar(page: Page) -> None:
     """Show the sidebar where it is folded away."""
-    expand = page.get_by_test_id("stExpandSidebarButton")
-    if expand.is_visible():
-        expand.click()
-    expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "false")
+    expand, sidebar = page.get_by_test_id("stExpandSidebarButton"), page.get_by_test_id("stSidebar")
+
+    def is_open() -> bool:
+        if expand.is_visible():  # it is drawn late, and a press may come before it listens
+            expand.click()
+        return sidebar.get_attribute("data-collapsed") == "false"
+
+    wait_until(page, is_open, what="the sidebar is open")
 
 
 def close_sidebar(page: Page) -> None:
