@@ -10,9 +10,12 @@ from typing import Any
 from engine.compression import Compression, CompressionConfig
 from engine.figure_checks import read_compression_figures as read_compression_figures
 from engine.figures import is_plain_svd, name_dimensions
+from engine.frequencies.row_use import NO_WEIGHTS
+from engine.frequencies.running_text import languages
 from engine.grid import SweepResult
 from engine.provenance import installed_versions
 from engine.records import RunRecord, RunSource
+from engine.sources import absolute_spec, expand_path
 from engine.table import EmbeddingTable
 
 SWEEP_FILE = "sweep.json"
@@ -58,7 +61,7 @@ def record_plan(
         kind="compress",
         name=f"{table.name}, {what}, j = {dimensions}{weighted}{coded}",
         source=_source(table),
-        config=config,
+        config=_found_anywhere(config),
         figures=figures,
         wall_seconds=figures["wall_seconds"],
         versions=installed_versions(),
@@ -79,7 +82,7 @@ def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord,
         kind="sweep",
         name=f"{table.name}, {result.fits} fits",
         source=_source(table),
-        config=asdict(result.config),
+        config=_found_anywhere(asdict(result.config)),
         figures={"cells": len(result.cells), "notes": list(result.notes)},
         wall_seconds=sum(cell.wall_seconds for cell in result.cells),
         versions=installed_versions(),
@@ -117,10 +120,20 @@ def held_by(record: RunRecord) -> str:
     return held[record.kind]
 
 
+def _found_anywhere(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the absolute path of a text that rows were weighted by."""
+    weights = config.get("weights", NO_WEIGHTS)
+    # Only a file may hide behind the name of a language, which takes a second to look up.
+    if weights == NO_WEIGHTS or not expand_path(weights).is_file() or weights in languages():
+        return config
+    return {**config, "weights": absolute_spec(weights)}
+
+
 def _source(table: EmbeddingTable) -> RunSource:
+    """What is written down of a table; paths so that they are found from any folder."""
     rows, columns = table.matrix.shape
     source = RunSource(
-        spec=table.spec,
+        spec=absolute_spec(table.spec),
         name=table.name,
         fingerprint=table.fingerprint,
         rows=rows,
@@ -131,5 +144,5 @@ def _source(table: EmbeddingTable) -> RunSource:
     if table.tensor is not None:
         source["tensor"] = table.tensor
     if table.tokens_file is not None:
-        source["tokens"] = table.tokens_file
+        source["tokens"] = absolute_spec(table.tokens_file)
     return source

@@ -165,6 +165,21 @@ def expand_path(path: str | Path) -> Path:
         return Path(path)
 
 
+def absolute_spec(spec: str) -> str:
+    """A spec as it is found from any folder: where it names a file or folder, the absolute path.
+
+    ``bundled:`` names and the ids of models on the hub stay as they are.
+    """
+    if not spec or spec.startswith(PREFIX):
+        return spec
+    path = expand_path(spec)
+    try:
+        found = path.exists() or ("*" in path.name and any(path.parent.glob(path.name)))
+    except (OSError, ValueError):  # no name of a file
+        return spec
+    return str(path.absolute()) if found else spec
+
+
 def is_hub_id(spec: str) -> bool:
     """Whether a spec is the id of a model on the hub, where nothing on the disk has that name."""
     suffix = _suffix(expand_path(spec))

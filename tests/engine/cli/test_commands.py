@@ -147,7 +147,7 @@ def test_compress_with_weights_shows_the_weighted_svd(shell: Shell, words: Path)
     assert values["weighted_svd"]["weighted_error"] > values["weighted_error"]
     shown = shell("info", "run").out
     assert "weighted error" in shown
-    assert "weights=text.txt" in shown
+    assert read_run(Path("run")).record.config["weights"] == str(Path("text.txt").absolute())
 
 
 def test_compress_takes_a_dimension_for_each(shell: Shell, table: Path) -> None:
