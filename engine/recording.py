@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.compression import Compression, CompressionConfig
+from engine.errors import FormatError
+from engine.factorization import Factorization
 from engine.figure_checks import read_compression_figures as read_compression_figures
 from engine.figures import is_plain_svd, name_dimensions
 from engine.frequencies.row_use import NO_WEIGHTS
@@ -118,6 +120,37 @@ def held_by(record: RunRecord) -> str:
     """What the folder of a run holds, in words."""
     held = {"compress": "a factorization", "evaluate": "what checks found", "sweep": "a sweep"}
     return held[record.kind]
+
+
+def check_artefacts(folder: Path, record: RunRecord) -> None:
+    """That the files in the folder of a run can be read, and hold what its record says.
+
+    Args:
+        folder: Of the run.
+        record: What was written down of it, with figures that `read_compression_figures` takes.
+
+    Raises:
+        FormatError: Saying what was expected and what is there.
+
+    Cost: reads the files whole.
+    """
+    if record.kind == "compress":
+        plan = Factorization.load(folder)
+        found = {"rows": plan.shape[0], "columns": plan.shape[1]}
+        found |= {"dimensions": list(plan.dimensions), "parameters": plan.parameters}
+    elif record.kind == "sweep":
+        sweep = SweepResult.load(folder / SWEEP_FILE)
+        found = {"rows": sweep.rows, "columns": sweep.columns}
+        found |= {"fingerprint": sweep.source, "cells": len(sweep.cells)}
+    else:
+        return  # checks have no files besides their record
+    told = {**record.figures, **record.source}
+    for name, there in found.items():
+        if there != (said := told.get(name)):
+            raise FormatError(
+                f"{folder} holds {held_by(record)} of another run: its record says {name} {said}, "
+                f"the file has {there}"
+            )
 
 
 def _found_anywhere(config: dict[str, Any]) -> dict[str, Any]:
