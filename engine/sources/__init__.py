@@ -258,8 +258,8 @@ def _read_file(
         )
     if tensor is not None and suffix not in _NAMED_ARRAYS:
         raise SourceError(
-            f"{path.name} holds one array without a name, but tensor={tensor!r} was given; "
-            "leave tensor out"
+            f"{path.name} holds one array without a name, but the name {tensor!r} was given; "
+            "leave the name out"
         )
     if suffix in _TEXT_SUFFIXES:
         return _read_text(path, tokens)
@@ -280,7 +280,7 @@ def _with_tokens(matrix: RowMatrix, dtype: str, path: Path, tokens: Path | None)
 def _read_text(path: Path, tokens: Path | None) -> SourceRows:
     if tokens is not None:
         raise SourceError(
-            f"{path.name} holds its tokens itself, but tokens={str(tokens)!r} was given; "
-            "leave tokens out"
+            f"{path.name} holds its tokens itself, but the file {str(tokens)!r} was given; "
+            "leave the file of tokens out"
         )
     return read_word_vectors(path)

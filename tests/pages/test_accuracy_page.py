@@ -316,16 +316,16 @@ def test_who_loses_is_said_in_words() -> None:
 def test_agreement_with_the_original_is_no_finding_against_it() -> None:
     own = replace(ACCURACY, check="fidelity", agreement=True)
     assert say(ACCURACY, own).startswith(
-        "Against the original, **k = 5** loses nothing that may not be chance; **SVD** is clearly "
-        "worse. *Sentence fidelity* only says how far each moves from it. Beside"
+        "Against the original, **k = 5** shows no drop that chance could not explain; **SVD** is "
+        "clearly worse. *Sentence fidelity* only says how far each moves from it. Beside"
     )
     assert say(own).startswith("*Sentence fidelity* only says how far each moves from it. Beside")
 
 
 def test_none_and_all_are_words_too() -> None:
     assert say(ACCURACY) == (
-        "Against the original, **k = 5** loses nothing that may not be chance; **SVD** is clearly "
-        "worse. Beside the SVD of its size the plan is better, beyond chance."
+        "Against the original, **k = 5** shows no drop that chance could not explain; **SVD** is "
+        "clearly worse. Beside the SVD of its size the plan is better, beyond chance."
     )
     assert "**SVD** is clearly worse in all 2 checks." in say(ACCURACY, ACCURACY)
 
