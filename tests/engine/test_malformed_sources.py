@@ -527,13 +527,9 @@ def test_a_damaged_tokenizer(tmp_path: Path) -> None:
 def test_arguments_that_do_not_fit_the_kind(tmp_path: Path) -> None:
     np.save(tmp_path / "table.npy", GOOD)
     (tmp_path / "words.vec").write_text("cat 1 2\n")
-    with pytest.raises(
-        SourceError, match=r"table.npy holds one array .*, but the name 'a'"
-    ):
+    with pytest.raises(SourceError, match=r"table.npy holds one array .*, but the name 'a'"):
         load_table(tmp_path / "table.npy", tensor="a")
-    with pytest.raises(
-        SourceError, match=r"words.vec holds its tokens .*, but the file 't.txt'"
-    ):
+    with pytest.raises(SourceError, match=r"words.vec holds its tokens .*, but the file 't.txt'"):
         load_table(tmp_path / "words.vec", tokens="t.txt")
 
 
