@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.labels import RunLabel
 from engine.reproducing import cautions, command_line
 from engine.runs import RunStore
 from tests.engine.cli.conftest import Shell
@@ -52,6 +53,21 @@ def test_the_command_that_is_shown_makes_the_same_run_again(shell: Shell, run_id
     text = shell("runs", "show", run_id).out
     assert shown["command"] in text
     assert shown["python"] in text
+
+
+@pytest.mark.parametrize(("width", "longer"), [("80", ""), ("40", ""), ("80", "x" * 90)])
+def test_an_id_stands_on_one_line_and_names_are_cut(
+    shell: Shell, run_id: str, monkeypatch: pytest.MonkeyPatch, width: str, longer: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    store = RunStore()
+    run = store.label(run_id, RunLabel(name="a name " * 11))
+    folder = run.folder.rename(run.folder.with_name(run.id + longer))
+    (line,) = [line for line in shell("runs", "list").out.splitlines() if "compress" in line]
+    assert line.split()[:2] == [folder.name, "compress"]
+    assert "…" in line
+    assert line.rstrip().endswith(f"{run.record.created_at.astimezone():%Y-%m-%d %H:%M}")
+    assert len(line) <= 80 or longer
 
 
 @pytest.mark.parametrize("spec", ["lines.npy", "./lines.npy", "part-*.npy"])
