@@ -287,6 +287,7 @@ def test_info_of_a_compression(shell: Shell, table: Path) -> None:
     assert (found.code, found.err) == (0, "")
     for text in ("lines, k = 3, j = 1", "compress", "180 × 8", "relative error", "n_init=10"):
         assert text in found.out
+    assert "None" not in found.out
     values = json.loads(shell("info", "run", "--json").out)
     assert values["run"] == "run"
     assert values["figures"] == read_run(Path("run")).record.figures
