@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,11 @@ def record_plan(
         config: Fields of `engine.plans.CompressionConfig`; k is a number.
         figures: As `engine.compression.Compression.as_dict` gives them.
     """
+    weights = _weights_from_anywhere(config.get("weights", NO_WEIGHTS))
+    if "weights" in config:
+        config = {**config, "weights": weights}
+    if (use := figures["weights"]) is not None:
+        figures = {**figures, "weights": {**use, "source": weights}}
     k, affine, loss = figures["k"], config.get("affine", False), config.get("loss", "squared")
     what = "SVD" if is_plain_svd(k, affine=affine, loss=loss) else f"k = {k}"
     weighted = "" if figures["weighted_svd"] is None else ", weighted"
@@ -63,7 +68,7 @@ def record_plan(
         kind="compress",
         name=f"{table.name}, {what}, j = {dimensions}{weighted}{coded}",
         source=_source(table),
-        config=_found_anywhere(config),
+        config=config,
         figures=figures,
         wall_seconds=figures["wall_seconds"],
         versions=installed_versions(),
@@ -80,11 +85,13 @@ def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord,
     Returns:
         The record, and what writes the cells beside it.
     """
+    weights = _weights_from_anywhere(result.config.weights)
+    result = replace(result, config=replace(result.config, weights=weights))
     record = RunRecord(
         kind="sweep",
         name=f"{table.name}, {result.fits} fits",
         source=_source(table),
-        config=_found_anywhere(asdict(result.config)),
+        config=asdict(result.config),
         figures={"cells": len(result.cells), "notes": list(result.notes)},
         wall_seconds=sum(cell.wall_seconds for cell in result.cells),
         versions=installed_versions(),
@@ -153,13 +160,12 @@ def check_artefacts(folder: Path, record: RunRecord) -> None:
             )
 
 
-def _found_anywhere(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings with the absolute path of a text that rows were weighted by."""
-    weights = config.get("weights", NO_WEIGHTS)
+def _weights_from_anywhere(weights: str) -> str:
+    """What rows were weighted by; the absolute path where it is a text."""
     # Only a file may hide behind the name of a language, which takes a second to look up.
     if weights == NO_WEIGHTS or not expand_path(weights).is_file() or weights in languages():
-        return config
-    return {**config, "weights": absolute_spec(weights)}
+        return weights
+    return absolute_spec(weights)
 
 
 def _source(table: EmbeddingTable) -> RunSource:

@@ -13,6 +13,7 @@ import pytest
 from engine.labels import RunLabel
 from engine.reproducing import cautions, command_line
 from engine.runs import RunStore
+from engine.sweep import SweepResult
 from tests.engine.cli.conftest import Shell
 from tests.engine.tables import lines, write_npy
 
@@ -84,6 +85,11 @@ def test_a_run_of_a_path_from_here_is_made_again_from_anywhere(
     assert record.source["spec"] == str(Path(spec).absolute())
     assert record.source.get("tokens") == str(Path("names.txt").absolute())
     assert record.config["weights"] == str(Path("text.txt").absolute())
+    assert record.figures["weights"]["source"] == record.config["weights"]
+    made = shell("sweep", spec, "--rates", 0.5, "-k", 2, *files, "--json")
+    assert made.err == ""
+    swept = SweepResult.load(Path(json.loads(made.out)["written"]) / "sweep.json")
+    assert swept.config.weights == record.config["weights"]
     assert not any("seen from" in sentence for sentence in cautions(record))
     elsewhere = table.parent / "elsewhere"
     elsewhere.mkdir()
