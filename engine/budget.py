@@ -226,6 +226,8 @@ def check_k(k: int, n: int) -> None:
     Raises:
         ParameterError: If k is not in 1 … n.
     """
+    if n == 1 and k != 1:
+        raise ParameterError(f"a table of 1 row has room for k = 1 only, got {k:,}")
     if not 1 <= k <= n:
         raise ParameterError(f"k must be between 1 and {n:,} (the number of rows), got {k:,}")
 

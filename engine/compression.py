@@ -88,7 +88,17 @@ class Compression:
             loss=config.loss,
             coding=self.factorization.coding,
         )
-        return f"{verdict}{self._but_unweighted}{self._but_neighbours}"
+        return f"{verdict}{self._but_unweighted}{self._but_neighbours}{self._but_larger}"
+
+    @property
+    def _but_larger(self) -> str:
+        """A reservation, where more is stored than there was."""
+        if self.figures.stored_bytes <= self.dense_bytes:
+            return ""
+        return (
+            f" The result is larger than the table, though: {self.figures.stored_bytes:,} bytes "
+            f"against {self.dense_bytes:,}; lower j{' or k' if self.figures.k > 1 else ''}."
+        )
 
     @property
     def _but_unweighted(self) -> str:

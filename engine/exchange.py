@@ -128,7 +128,8 @@ def import_runs(store: RunStore, source: Path | BinaryIO) -> Imported:
         source: What `export_runs` made.
 
     Raises:
-        FormatError: If it is no zip file, is damaged, or holds anything but whole runs.
+        FormatError: If it is no zip file, is damaged, or holds anything but whole runs whose files
+            can be read.
         ParameterError: If it holds too much, or an id is taken by another run.
         EngineError: If the disk refuses, or has too little room.
     """
@@ -255,11 +256,30 @@ def _unpack(packed: ZipFile, files: Mapping[str, ZipInfo], folder: Path) -> Run 
         if run.damage:
             raise FormatError(f"the name or note of {folder.name} is damaged; export it again")
         _check_files(run, files)
-        if run.record.kind == "compress":
-            read_compression_figures(run.record.figures)
+        _check_contents(run, folder.name)
 
     write_folder(folder, write)
     return read_run(folder)
+
+
+def _check_contents(run: Run, name: str) -> None:
+    """That the figures of a run can be shown, and its files be read and are its own.
+
+    Raises:
+        FormatError: If not; the run is called by the name it would have.
+    """
+    from engine.recording import check_artefacts
+
+    if run.record.kind == "compress":
+        read_compression_figures(run.record.figures)
+    try:
+        check_artefacts(run.folder, run.record)
+    except FormatError as error:
+        reason = str(error).replace(str(run.folder), name)
+        raise FormatError(
+            f"the run {run.record.name!r} is damaged, and nothing was imported: {reason}. Export "
+            "it again where it was made, or leave it out"
+        ) from error
 
 
 def _same_record(packed: ZipFile, files: Mapping[str, ZipInfo], folder: Path) -> bool:

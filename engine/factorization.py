@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -43,7 +43,7 @@ class FitRecord:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Factorization:
     """A matrix as k subspaces and coordinates within them.
 
@@ -68,7 +68,7 @@ class Factorization:
     labels: Tensor
     bases: tuple[Stored, ...]
     coordinates: tuple[Stored, ...]
-    record: FitRecord = field(repr=False)
+    record: FitRecord
     offsets: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -95,6 +95,15 @@ class Factorization:
                     f"({sizes[cluster]}, {len(basis)}), got {tuple(block.shape)}, and a basis as "
                     f"wide as the others, got {tuple(basis.shape)}"
                 )
+
+    def __repr__(self) -> str:
+        """Its size on one line, in place of its numbers."""
+        least, most = min(self.dimensions), max(self.dimensions)
+        j = f"{least}" if least == most else f"{least} to {most}"
+        return (
+            f"<Factorization of {self.shape[0]:,} × {self.shape[1]:,}: k = {self.k}, j = {j}, "
+            f"{self.parameters:,} numbers, {self.stored_bytes:,} bytes>"
+        )
 
     @property
     def k(self) -> int:

@@ -133,8 +133,8 @@ def _compare(ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str, ro
         return f"{verdict}."
     if max(ours_lost, svd_lost) <= EXACT_ERROR:
         return (
-            f"Nothing is lost here by either: one subspace of rank {rank} already holds every "
-            "row. Try a higher rate."
+            "Nothing is lost here by either: a single subspace already holds every row. Try a "
+            "higher rate."
         )
     subject, verb = _subject(ours, affine=affine)
     if not is_closer(ours, svd):

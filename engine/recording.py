@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from engine.compression import Compression, CompressionConfig
+from engine.errors import FormatError
+from engine.factorization import Factorization
 from engine.figure_checks import read_compression_figures as read_compression_figures
 from engine.figures import is_plain_svd, name_dimensions
+from engine.frequencies.row_use import NO_WEIGHTS
+from engine.frequencies.running_text import languages
 from engine.grid import SweepResult
 from engine.provenance import installed_versions
 from engine.records import RunRecord, RunSource
+from engine.sources import absolute_spec, expand_path
 from engine.table import EmbeddingTable
 
 SWEEP_FILE = "sweep.json"
@@ -48,6 +53,11 @@ def record_plan(
         config: Fields of `engine.plans.CompressionConfig`; k is a number.
         figures: As `engine.compression.Compression.as_dict` gives them.
     """
+    weights = _weights_from_anywhere(config.get("weights", NO_WEIGHTS))
+    if "weights" in config:
+        config = {**config, "weights": weights}
+    if (use := figures["weights"]) is not None:
+        figures = {**figures, "weights": {**use, "source": weights}}
     k, affine, loss = figures["k"], config.get("affine", False), config.get("loss", "squared")
     what = "SVD" if is_plain_svd(k, affine=affine, loss=loss) else f"k = {k}"
     weighted = "" if figures["weighted_svd"] is None else ", weighted"
@@ -75,6 +85,8 @@ def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord,
     Returns:
         The record, and what writes the cells beside it.
     """
+    weights = _weights_from_anywhere(result.config.weights)
+    result = replace(result, config=replace(result.config, weights=weights))
     record = RunRecord(
         kind="sweep",
         name=f"{table.name}, {result.fits} fits",
@@ -117,10 +129,50 @@ def held_by(record: RunRecord) -> str:
     return held[record.kind]
 
 
+def check_artefacts(folder: Path, record: RunRecord) -> None:
+    """That the files in the folder of a run can be read, and hold what its record says.
+
+    Args:
+        folder: Of the run.
+        record: What was written down of it, with figures that `read_compression_figures` takes.
+
+    Raises:
+        FormatError: Saying what was expected and what is there.
+
+    Cost: reads the files whole.
+    """
+    if record.kind == "compress":
+        plan = Factorization.load(folder)
+        found = {"rows": plan.shape[0], "columns": plan.shape[1]}
+        found |= {"dimensions": list(plan.dimensions), "parameters": plan.parameters}
+    elif record.kind == "sweep":
+        sweep = SweepResult.load(folder / SWEEP_FILE)
+        found = {"rows": sweep.rows, "columns": sweep.columns}
+        found |= {"fingerprint": sweep.source, "cells": len(sweep.cells)}
+    else:
+        return  # checks have no files besides their record
+    told = {**record.figures, **record.source}
+    for name, there in found.items():
+        if there != (said := told.get(name)):
+            raise FormatError(
+                f"{folder} holds {held_by(record)} of another run: its record says {name} {said}, "
+                f"the file has {there}"
+            )
+
+
+def _weights_from_anywhere(weights: str) -> str:
+    """What rows were weighted by; the absolute path where it is a text."""
+    # Only a file may hide behind the name of a language, which takes a second to look up.
+    if weights == NO_WEIGHTS or not expand_path(weights).is_file() or weights in languages():
+        return weights
+    return absolute_spec(weights)
+
+
 def _source(table: EmbeddingTable) -> RunSource:
+    """What is written down of a table; paths so that they are found from any folder."""
     rows, columns = table.matrix.shape
     source = RunSource(
-        spec=table.spec,
+        spec=absolute_spec(table.spec),
         name=table.name,
         fingerprint=table.fingerprint,
         rows=rows,
@@ -131,5 +183,5 @@ def _source(table: EmbeddingTable) -> RunSource:
     if table.tensor is not None:
         source["tensor"] = table.tensor
     if table.tokens_file is not None:
-        source["tokens"] = table.tokens_file
+        source["tokens"] = absolute_spec(table.tokens_file)
     return source

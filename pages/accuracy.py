@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from engine import EmbeddingTable, EngineError
@@ -91,8 +93,9 @@ def _checks(source: Source, table: EmbeddingTable) -> None:
         "The original, the plan and the SVD of its size are given the same items. What one of them "
         "loses is its drop; where the drop's 95 % interval holds zero, it may be chance."
     )
-    if jobs.outcome("evaluate", source) is not None:
-        st.toast("The checks are done.", icon=":material/check:")
+    done = jobs.outcome("evaluate", source)
+    if done is not None:
+        _say_done(evaluations.failures_in(done["run"]))
     jobs.show_others("evaluate")
     try:
         measured = evaluations.measured_of(table)
@@ -109,6 +112,15 @@ def _checks(source: Source, table: EmbeddingTable) -> None:
     if found:
         check_results.show_results(found, measured, name=table.name)
     check_picker.choose_checks(source, table, view, unfold=not found)
+
+
+def _say_done(failures: Mapping[str, str]) -> None:
+    """That the checks ended, and how many of them without a finding."""
+    if not failures:
+        st.toast("The checks are done.", icon=":material/check:")
+        return
+    noun = "check" if len(failures) == 1 else "checks"
+    st.toast(f"{len(failures)} {noun} could not be finished.", icon=":material/warning:")
 
 
 def _describe(view: View) -> str:

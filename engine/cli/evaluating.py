@@ -11,6 +11,7 @@ from rich.table import Table
 from engine.cli.options import plan_options, read_plan, source_options
 from engine.cli.screen import plain_console, print_json, progress_bars
 from engine.errors import EngineError
+from engine.wording import short_bytes
 
 if TYPE_CHECKING:
     from engine.evaluation.evaluating import Evaluation
@@ -140,12 +141,12 @@ def _table(name: str, result: CheckResult) -> Table:
     title = f"{CHECKS[result.check].title} of {name}: {result.metric}, {result.n:,} items"
     table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
-    for heading in ("MB", "value", "drop", "s"):
+    for heading in ("stored", "value", "drop", "s"):
         table.add_column(heading, justify="right", no_wrap=True)
     for score in result.scores:
         table.add_row(
             score.variant,
-            f"{score.stored_bytes / 1e6:,.1f}",
+            short_bytes(score.stored_bytes),
             _ranged(score.value),
             "" if score.role == "original" else _ranged(result.loss(score)),
             f"{score.seconds:.1f}",

@@ -7,14 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from engine.cli.screen import plain_console, print_json, show_place, show_record
 from engine.errors import FormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
     from engine.runs import Run
 
+_BESIDE_ID = 44  # columns for the kind, some of the name, the time, and what parts them
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
 
@@ -35,18 +42,27 @@ def list_runs(*, as_json: bool) -> None:
         print_json({"runs": [_as_dict(run) for run in listing.runs], "damaged": damaged})
         return
     console = plain_console()
-    table = Table()
-    for heading in ("run", "kind", "name", "made"):
-        table.add_column(heading, overflow="fold")
-    for run in listing.runs:
-        made = f"{run.record.created_at.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(run.id, run.record.kind, run.title, made)
     if listing.runs:
-        console.print(table)
+        _print_table(listing.runs, console)
     else:
         console.print("There is no run yet: compress and sweep make some.")
     for run in listing.damaged:
-        console.print(f"Damaged: {run.id}: {run.reason}")
+        console.print(f"Damaged: {run.id}: {run.reason}", soft_wrap=True)
+
+
+def _print_table(runs: Sequence[Run], console: Console) -> None:
+    """A line a run, its id whole, so that it can be copied; where room is short names are cut."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in ("run", "kind", "name", "made"):
+        table.add_column(heading, no_wrap=heading != "name")
+    for run in runs:
+        made = f"{run.record.created_at.astimezone():%Y-%m-%d %H:%M}"
+        title = Text(run.title, no_wrap=True, overflow="ellipsis")
+        table.add_row(run.id, run.record.kind, title, made)
+    # In a narrower terminal lines run on at its edge, which still copy as one.
+    longest = max(len(run.id) for run in runs)
+    console.width = max(console.width, longest + _BESIDE_ID)
+    console.print(table, soft_wrap=True)
 
 
 @runs.command()

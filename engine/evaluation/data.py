@@ -19,8 +19,8 @@ from engine.errors import EngineError, MissingDependencyError, ParameterError, S
 from engine.evaluation.tasks import GlueTask
 
 DATA_VARIABLE = "SUBSPACE_ATLAS_DATA"
-BY_DATA = f"by the option --data or the variable {DATA_VARIABLE}"
-"""How the folder is named; the app has the variable alone."""
+BY_DATA = f"by the variable {DATA_VARIABLE}"
+"""How the folder is named, in the app as on the command line, which has an option for it too."""
 DataKind = Literal["glue", "words"]
 HUB_DATASET = "nyu-mll/glue"
 SplitName = Literal["train", "dev"]
@@ -235,7 +235,8 @@ def check_task(
 ) -> None:
     """See that a task's files are there, without reading them.
 
-    The hub is not asked: whether it can be reached shows when `load_split` reads from it.
+    The hub is not asked: whether it can be reached shows when `load_split` reads from it. Where it
+    is switched off, what was kept of it has to be there.
 
     Args:
         task: Which.
@@ -243,17 +244,40 @@ def check_task(
         splits: Those that will be read.
 
     Raises:
-        SourceError: If a file is missing.
+        SourceError: If a file is missing, or the hub is needed and may not be asked.
         MissingDependencyError: If ``datasets`` is needed and not installed.
     """
     folder = _task_folder(task, data)
     if folder is None:
         if find_spec("datasets") is None:
             raise MissingDependencyError(_NO_DATASETS)
+        if _is_offline() and not _is_kept(task):
+            raise SourceError(
+                f"the texts of {task.title} are not here: no data folder is named, the hub is "
+                f"switched off (HF_HUB_OFFLINE), and nothing of its {HUB_DATASET} was kept; name "
+                f"a folder of TSV files {BY_DATA}, or let the hub be asked"
+            )
         return
     for path in (folder / f"{name}.tsv" for name in splits):
         if not path.is_file():
             raise _absent(path)
+
+
+def _is_offline() -> bool:
+    """Whether `datasets` would not ask the hub, as it decides by itself when it is imported."""
+    from huggingface_hub import constants
+
+    own = os.environ.get("HF_DATASETS_OFFLINE")
+    return constants.HF_HUB_OFFLINE if own is None else own.upper() in ("1", "ON", "YES", "TRUE")
+
+
+def _is_kept(task: GlueTask) -> bool:
+    """Whether `datasets` read the task before, and would take it from where it keeps things."""
+    from huggingface_hub import constants
+
+    cache = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
+    kept = Path(cache).expanduser() / HUB_DATASET.replace("/", "___")
+    return any(kept.glob(f"{task.name}/*/*"))
 
 
 def lacks_task(

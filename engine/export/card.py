@@ -113,6 +113,9 @@ def call_of(spec: str, config: Mapping[str, Any]) -> str:
 def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a plan differs from what is taken when nothing is said."""
     usual = {item.name: item.default for item in fields(CompressionConfig)}
+    weights = str(config.get("weights", ""))
+    if Path(weights).is_absolute():  # nobody else's business, as where the model lies
+        config = {**config, "weights": Path(weights).name}
     return {
         name: value
         for name, value in config.items()

@@ -18,7 +18,7 @@ from engine.sources import find_model
 from engine.sources.files import FolderFiles, ModelFiles
 from engine.sources.models import COMPRESSED, checkpoint_files, quantization_method, read_json
 
-ALONE = "or compress its table alone, by naming its tensor (--tensor, or load_table's tensor=)"
+ALONE = "or compress its table alone, by giving the name of its array"
 _MOST_NAMED = 4  # weights in a note
 
 

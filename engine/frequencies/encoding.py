@@ -68,7 +68,7 @@ def has_tokenizer(spec: str) -> bool:
         SourceError: If the spec is a Hugging Face id and the hub cannot be reached.
     """
     path = Path(spec).expanduser()
-    if not spec or path.is_file():
+    if not spec or path.is_file() or "*" in path.name:
         return False
     files = _model_files(spec, path)
     if files.find("tokenizer.json") is not None:

@@ -105,7 +105,7 @@ def check_words(tokens: Sequence[str], name: str) -> None:
     if isinstance(tokens, RowNumbers) or all(_NUMBERED.fullmatch(token) for token in tokens):
         raise SourceError(
             f"the rows of {name} are named by number only, so how often they occur cannot be "
-            "known; load the table with tokens=, or give its tokenizer"
+            "known; name a file of tokens with the table, or give its tokenizer"
         )
     pieces = sum(token.startswith(_PIECE_MARKS) for token in tokens)
     if pieces > _MOST_PIECES * len(tokens):

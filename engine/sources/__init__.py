@@ -165,6 +165,21 @@ def expand_path(path: str | Path) -> Path:
         return Path(path)
 
 
+def absolute_spec(spec: str) -> str:
+    """A spec as it is found from any folder: where it names a file or folder, the absolute path.
+
+    ``bundled:`` names and the ids of models on the hub stay as they are.
+    """
+    if not spec or spec.startswith(PREFIX):
+        return spec
+    path = expand_path(spec)
+    try:
+        found = path.exists() or ("*" in path.name and any(path.parent.glob(path.name)))
+    except (OSError, ValueError):  # no name of a file
+        return spec
+    return str(path.absolute()) if found else spec
+
+
 def is_hub_id(spec: str) -> bool:
     """Whether a spec is the id of a model on the hub, where nothing on the disk has that name."""
     suffix = _suffix(expand_path(spec))
@@ -243,8 +258,8 @@ def _read_file(
         )
     if tensor is not None and suffix not in _NAMED_ARRAYS:
         raise SourceError(
-            f"{path.name} holds one array without a name, but tensor={tensor!r} was given; "
-            "leave tensor out"
+            f"{path.name} holds one array without a name, but the name {tensor!r} was given; "
+            "leave the name out"
         )
     if suffix in _TEXT_SUFFIXES:
         return _read_text(path, tokens)
@@ -265,7 +280,7 @@ def _with_tokens(matrix: RowMatrix, dtype: str, path: Path, tokens: Path | None)
 def _read_text(path: Path, tokens: Path | None) -> SourceRows:
     if tokens is not None:
         raise SourceError(
-            f"{path.name} holds its tokens itself, but tokens={str(tokens)!r} was given; "
-            "leave tokens out"
+            f"{path.name} holds its tokens itself, but the file {str(tokens)!r} was given; "
+            "leave the file of tokens out"
         )
     return read_word_vectors(path)

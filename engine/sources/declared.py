@@ -124,7 +124,7 @@ def choose_table(
     if wanted is None:
         raise SourceError(
             f"{file_name}: expected exactly one {kind} with two axes of floating-point numbers, "
-            f"found {len(candidates)}; choose one by name with tensor=: {_list_arrays(arrays)}"
+            f"found {len(candidates)}; give the name of one: {_list_arrays(arrays)}"
         )
     if wanted not in arrays:
         raise SourceError(

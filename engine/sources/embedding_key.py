@@ -63,7 +63,7 @@ def find_embedding_key(
     raise SourceError(
         f"{files.name}: expected the input embedding of a {config['model_type']!r} model "
         f"({' or '.join(names)}, {shape[1]:,} columns), but the checkpoint has no such tensor; "
-        "name the right one with tensor="
+        "give the name of the right one"
     )
 
 
@@ -85,7 +85,7 @@ def _only_table(files: ModelFiles, keys: list[str], header_of: HeaderLookup) -> 
         return tables[0]
     raise SourceError(
         f"{files.name}: config.json names no model_type, and the checkpoint has {len(tables):,} "
-        "tensors that could be the embedding; name the right one with tensor="
+        "tensors that could be the embedding; give the name of the right one"
     )
 
 
@@ -103,7 +103,7 @@ def _embedding_names(files: ModelFiles) -> tuple[list[str], str, tuple[int, ...]
         reason = str(error).strip().split("\n", 1)[0]
         raise SourceError(
             f"{files.name}: the installed transformers cannot tell which tensor is its input "
-            f"embedding ({reason}); name it with tensor="
+            f"embedding ({reason}); give its name"
         ) from error
     parameters = model.named_parameters(remove_duplicate=False)  # tied tables have several names
     names = [name for name, parameter in parameters if parameter is weight]

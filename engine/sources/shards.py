@@ -150,8 +150,8 @@ def _declared_shards(paths: Sequence[Path], name: str, tensor: str | None) -> li
     if suffixes == {".npy"}:
         if tensor is not None:
             raise SourceError(
-                f"{name} holds one array without a name, but tensor={tensor!r} was given; "
-                "leave tensor out"
+                f"{name} holds one array without a name, but the name {tensor!r} was given; "
+                "leave the name out"
             )
         return [_Shard(path=path, tensor=None, declared=declared_npy(path)) for path in paths]
     headers = {path: declared_tensors(path) for path in paths}

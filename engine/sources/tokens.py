@@ -70,7 +70,7 @@ def read_token_file(path: Path, *, n_rows: int) -> list[str]:
     if len(tokens) != n_rows:
         raise ShapeError(
             f"{path.name}: expected {n_rows:,} lines, one token for each row, got {len(tokens):,}; "
-            "correct the file, or name another with tokens="
+            "correct the file, or name another file of tokens"
         )
     return tokens
 

@@ -63,7 +63,7 @@ def tokens_for_model(files: ModelFiles, *, n_rows: int) -> tuple[Sequence[str], 
         raise SourceError(
             f"{files.name}: its tokenizer has {len(vocabulary):,} tokens, but its embedding only "
             f"{n_rows:,} rows; they belong to different models. Put the right tokenizer files "
-            "beside the model, or give the tokens with tokens="
+            "beside the model, or name a file of tokens"
         )
     if outside:
         noun = "token has" if outside == 1 else "tokens have"
@@ -99,7 +99,7 @@ def _read_tokenizer_json(path: Path) -> dict[str, int]:
     except Exception as error:  # the compiled library raises plain Exception for every damage
         raise SourceError(
             f"{path.name}: expected a tokenizer as the tokenizers library writes it, but it cannot "
-            f"be read ({error}); download it again, or give the tokens with tokens="
+            f"be read ({error}); download it again, or name a file of tokens"
         ) from error
 
 
@@ -122,7 +122,7 @@ def _read_vocab_json(path: Path) -> dict[str, int]:
     if not valid:
         raise SourceError(
             f"{path.name}: expected JSON of the form {{token: row}}, but it cannot be read so; "
-            "download it again, or give the tokens with tokens="
+            "download it again, or name a file of tokens"
         )
     return cast("dict[str, int]", content)
 

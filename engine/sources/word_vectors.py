@@ -139,7 +139,7 @@ def _find_layout(path: Path) -> _Layout:
     if width == 0:
         raise SourceError(
             f"{path.name}, line 1: expected a token and its numbers, got {_show(first)}; give a "
-            "word-vector text file here, and a list of tokens with tokens="
+            "word-vector text file here, and a list of tokens as the file of tokens"
         )
     return _Layout(name=path.name, has_header=False, n_rows=n_lines, width=width)
 

@@ -70,7 +70,7 @@ def say_who_loses(results: Sequence[CheckResult]) -> str:
 
 def _say_lost(checks: Sequence[str], count: int) -> str:
     if not checks:
-        return "loses nothing that may not be chance"
+        return "shows no drop that chance could not explain"
     if len(checks) == count:
         return "is clearly worse" if count == 1 else f"is clearly worse in all {count} checks"
     *others, last = (f"*{literal(check)}*" for check in checks)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from engine import EmbeddingTable
+from engine import EmbeddingTable, EngineError
 from engine.evaluation.results import CheckResult
 from engine.runs import Run
 from pages.parts import state
@@ -43,6 +43,15 @@ def failures_of(table: EmbeddingTable, plan: str | None) -> dict[str, str]:
             failures: dict[str, str] = run.record.figures.get("failures", {})
             return failures
     return {}
+
+
+def failures_in(run_id: str) -> dict[str, str]:
+    """Checks that one evaluation could not finish, and why; none where it was deleted since."""
+    try:
+        figures = state.run_store().load(run_id).record.figures
+    except EngineError:
+        return {}
+    return figures.get("failures", {})
 
 
 def newest(measured: tuple[Measured, ...], plan: str | None) -> dict[str, Measured]:

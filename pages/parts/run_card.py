@@ -28,6 +28,7 @@ _PAGES = {
     "evaluate": ("Open on Accuracy", ":material/fact_check:", "pages/accuracy.py"),
 }
 _NOT_DELETED = "not-deleted"
+_SAVED = "label-saved"
 _METRICS = (
     "parameters",
     "stored_bytes",
@@ -204,6 +205,8 @@ def _beside_svd(name: str, figures: dict[str, float | None]) -> str:
 
 
 def _name(run: Run) -> None:
+    if st.session_state.pop(_SAVED, False):
+        st.toast("Name and note are saved.", icon=":material/check:")
     with st.form(f"label-{run.id}", border=False):
         name = st.text_input(
             "Name",
@@ -228,7 +231,7 @@ def _name(run: Run) -> None:
     except EngineError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    st.toast("Saved.", icon=":material/check:")
+    st.session_state[_SAVED] = True  # said by the next run: this one ends before it is seen
     st.rerun()
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style_render import StylerRenderer
 
 from engine.run_differences import plan_figures
 from engine.runs import Run
 from pages.parts import run_words
+from pages.parts.wording import short_bytes
 
 _CHOSEN = "chosen-runs"
 _RESET = f"{_CHOSEN}-reset"
@@ -33,7 +35,7 @@ def choose_runs(runs: Sequence[Run]) -> list[Run]:
     parts = "\n".join([str(turn), *(run.id for run in shown)])
     key = hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()
     event: Any = st.dataframe(
-        _frame(shown),
+        _in_words(_frame(shown)),
         hide_index=True,
         key=f"runs-{key}",
         height=38 + 35 * _MOST_ROWS if len(shown) > _MOST_ROWS else "content",
@@ -134,6 +136,11 @@ def _frame(runs: Sequence[Run]) -> pd.DataFrame:
     ).astype(dict.fromkeys(("Error", "SVD", "Bytes", "Neighbours kept", "Seconds"), "float64"))
 
 
+def _in_words(frame: pd.DataFrame) -> StylerRenderer:
+    """Bytes as the cards have them; the column is sorted by its numbers all the same."""
+    return frame.style.format({"Bytes": short_bytes}, na_rep="–")
+
+
 _COLUMNS = {
     "Name": st.column_config.TextColumn(width=190, help="Yours; choose the run to give it one"),
     "Run": st.column_config.TextColumn(help="What was run: subspaces k, dimension j"),
@@ -147,7 +154,7 @@ _COLUMNS = {
         help="Error of the SVD of its size; where tokens were weighted, the weighted error of the "
         "weighted SVD",
     ),
-    "Bytes": st.column_config.NumberColumn(format="bytes", width=80),
+    "Bytes": st.column_config.NumberColumn(width=80),
     "Neighbours kept": st.column_config.NumberColumn(
         format="percent", help="Share of a token's nearest neighbours that are still among them"
     ),

@@ -84,6 +84,7 @@ def test_a_run_is_named_made_again_and_set_beside_the_first(
     page.get_by_label("Name", exact=True).fill("planted <b>*three*</b>")
     page.get_by_label("Note").fill("Two\nlines")
     press(page, "Save")
+    expect(page.get_by_text("Name and note are saved.")).to_be_visible()
     card(page, "planted <b>*three*</b>")
     assert store_of(app_server).load(tiny.run).label == RunLabel(
         name="planted <b>*three*</b>", note="Two\nlines"

@@ -214,3 +214,10 @@ def test_affine_dimension_is_the_largest_within_the_rate(
     slack = 1e-8 * (n + k * d)
     assert parameters(n, d, k, j, affine=True) <= (1 - rate) * n * d + slack
     assert j == d or parameters(n, d, k, j + 1, affine=True) > (1 - rate) * n * d - slack
+
+
+def test_one_row_has_room_for_one_subspace() -> None:
+    check_k(1, 1)
+    for k in (0, 2):
+        with pytest.raises(ParameterError, match=f"of 1 row has room for k = 1 only, got {k}"):
+            check_k(k, 1)

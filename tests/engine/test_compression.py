@@ -141,8 +141,20 @@ def test_exact_fits_are_no_victory(matrix: torch.Tensor, plan: dict[str, int]) -
     assert found.figures.relative_error == pytest.approx(0, abs=1e-10)
     assert not found.beats_svd
     if found.figures.k > 1:
-        assert found.verdict.startswith("Nothing is lost here by either: one subspace of rank ")
+        assert found.verdict.startswith("Nothing is lost here by either: a single subspace ")
     json.dumps(found.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("plan", "what"),
+    [({"k": 3, "j": 6}, "lower j or k."), ({"k": 1, "j": 6}, "lower j."), ({"k": 2, "j": 3}, "")],
+)
+def test_a_result_larger_than_the_table_is_told(plan: dict[str, int], what: str) -> None:
+    found = compress(gaussian(40, 6), **plan)
+    stored = found.figures.stored_bytes
+    said = f"The result is larger than the table, though: {stored:,} bytes against 960; {what}"
+    assert (stored > 960) == bool(what)
+    assert found.verdict.endswith(said) == bool(what)
 
 
 @pytest.mark.parametrize(("fewer", "said"), [(0.001, False), (0.3, True)])

@@ -6,7 +6,9 @@ import io
 import shutil
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZipFile, ZipInfo
 
 import pytest
@@ -14,23 +16,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import exchange
+from engine.compression import CompressionConfig, compress_table
 from engine.errors import EngineError, FormatError, ParameterError
 from engine.exchange import export_runs, import_runs
 from engine.labels import RunLabel
+from engine.recording import FileWriter, record_compression, record_sweep
 from engine.runs import Run, RunStore
-from tests.engine.test_figure_checks import FIGURES
+from engine.sweep import SweepConfig, run_sweep
+from tests.engine.tables import gaussian, make_table
 from tests.engine.test_records import make_record
 
-FACTORS = b"0123456789" * 40
+TABLE = make_table(gaussian(40, 6))
+CONFIG = CompressionConfig(k=2, j=2, n_init=1, neighbours=0)
+PLAN, write_factors = record_compression(TABLE, CONFIG, compress_table(TABLE, CONFIG))
+SWEEP, write_sweep = record_sweep(
+    TABLE, run_sweep(TABLE, SweepConfig(rates=(0.3,), ks=(2,), seeds=(0,)))
+)
 
 
-def write_factors(folder: Path) -> None:
-    (folder / "factorization.json").write_text("{}")
-    (folder / "factorization.safetensors").write_bytes(FACTORS)
+def written(write: FileWriter) -> dict[str, bytes]:
+    """The files of a run."""
+    with TemporaryDirectory() as folder:
+        write(Path(folder))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
-def write_sweep(folder: Path) -> None:
-    (folder / "sweep.json").write_text("{}")
+FILES = written(write_factors)
+FACTORS = FILES["factorization.safetensors"]
 
 
 @pytest.fixture
@@ -45,9 +57,9 @@ def other(tmp_path: Path) -> RunStore:
 
 def make_runs(store: RunStore) -> list[Run]:
     """A compression with a name, a sweep, and checks."""
-    plan = store.create(make_record(name="plan", figures=FIGURES), write_factors)
+    plan = store.create(replace(PLAN, name="plan"), write_factors)
     plan = store.label(plan.id, RunLabel(name="my plan", note="two\nlines"))
-    sweep = store.create(make_record(name="sweep", kind="sweep"), write_sweep)
+    sweep = store.create(replace(SWEEP, name="sweep"), write_sweep)
     checks = store.create(make_record(name="checks", kind="evaluate"), lambda _: None)
     return [plan, sweep, checks]
 
@@ -117,7 +129,7 @@ def test_a_run_that_is_not_there_or_not_whole_is_not_packed(store: RunStore) -> 
         export(store)
 
 
-RECORD = make_record(figures=FIGURES).to_json()
+RECORD = PLAN.to_json()
 
 
 def pack(*entries: tuple[str | ZipInfo, str | bytes], compression: int = 0) -> io.BytesIO:
@@ -125,8 +137,7 @@ def pack(*entries: tuple[str | ZipInfo, str | bytes], compression: int = 0) -> i
     packed = io.BytesIO()
     whole: dict[str, str | bytes] = {
         "id/run.json": RECORD,
-        "id/factorization.json": "{}",
-        "id/factorization.safetensors": FACTORS,
+        **{f"id/{name}": content for name, content in FILES.items()},
     }
     with ZipFile(packed, "w", compression) as file:
         for name, content in (*whole.items(), *entries):
@@ -222,11 +233,59 @@ def test_a_file_that_would_fill_the_disk_is_refused_before_it_unpacks(
 
 
 def test_a_plan_whose_figures_cannot_be_shown_is_refused(other: RunStore) -> None:
-    svd = {**FIGURES["svd"], "dimensions": []}
-    record = make_record(figures={**FIGURES, "svd": svd}).to_json()
-    files = ("factorization.json", "{}"), ("factorization.safetensors", FACTORS)
+    svd = {**PLAN.figures["svd"], "dimensions": []}
+    record = replace(PLAN, figures={**PLAN.figures, "svd": svd}).to_json()
     with pytest.raises(FormatError, match=r"svd\.dimensions must be a list of at least 1"):
-        import_runs(other, pack(("b/run.json", record), *((f"b/{n}", c) for n, c in files)))
+        import_runs(other, pack(("b/run.json", record), *((f"b/{n}", c) for n, c in FILES.items())))
+    assert files_of(other) == {}
+
+
+OTHER = CompressionConfig(k=2, j=3, n_init=1, neighbours=0)
+DAMAGES: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "cut": ("factorization.safetensors", lambda content: content[:100], "cannot be read"),
+    "cut header": ("factorization.json", lambda content: content[:100], "cannot be read"),
+    "empty header": ("factorization.json", lambda _: b"{}", "is not a factorization"),
+    "swapped": (
+        "factorization.safetensors",
+        lambda _: other_factors()["factorization.safetensors"],
+        "disagree",
+    ),
+    "cut sweep": ("sweep.json", lambda content: content[:100], "is not a sweep"),
+    "swapped sweep": (
+        "sweep.json",
+        lambda content: content.replace(TABLE.fingerprint.encode(), b"another"),
+        "of another run: its record says fingerprint",
+    ),
+}
+
+
+def other_factors() -> dict[str, bytes]:
+    return written(record_compression(TABLE, OTHER, compress_table(TABLE, OTHER))[1])
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_run_whose_files_cannot_be_read_is_refused_with_all_others(
+    store: RunStore, other: RunStore, damage: str
+) -> None:
+    file, change, message = DAMAGES[damage]
+    runs = make_runs(store)
+    (path,) = store.root.glob(f"*/{file}")
+    path.write_bytes(change(path.read_bytes()))
+    packed = export(store, *runs[::-1])
+    with pytest.raises(FormatError, match=f"damaged, and nothing was imported: .*{message}") as e:
+        import_runs(other, packed)
+    assert path.parent.name in str(e.value)
+    assert str(other.root) not in str(e.value)
+    assert files_of(other) == {}
+
+
+def test_the_whole_plan_of_another_run_is_refused(store: RunStore, other: RunStore) -> None:
+    plan = make_runs(store)[0]
+    for name, content in other_factors().items():
+        (plan.folder / name).write_bytes(content)
+    said = r"holds a factorization of another run: its record says dimensions \[2, 2\], .* \[3, 3\]"
+    with pytest.raises(FormatError, match=said):
+        import_runs(other, export(store, plan))
     assert files_of(other) == {}
 
 

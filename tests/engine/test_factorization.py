@@ -11,8 +11,10 @@ from torch import Tensor
 from engine import rows as module
 from engine.errors import ParameterError, ShapeError
 from engine.factorization import Factorization, FitRecord
+from engine.methods import factorize
 from engine.projection import project_rows
 from tests.engine.problems import Problem, problems
+from tests.engine.tables import gaussian
 
 RECORD = FitRecord(method="messi", config={}, source="none", versions={})
 
@@ -241,3 +243,12 @@ def test_offsets_move_every_row_of_their_subspace_and_are_counted(problem: Probl
     largest = float(squares.max()) + float(problem.points.double().square().sum(dim=1).max())
     slack = 4 * problem.tolerance.energy * (1 + largest)
     torch.testing.assert_close(moved.squared_residuals(problem.points), squares, rtol=0, atol=slack)
+
+
+def test_a_factorization_is_named_by_its_size_on_one_line() -> None:
+    plan = factorize(gaussian(40, 6), k=2, j=[2, 3], n_init=1)
+    assert repr(plan) == (
+        f"<Factorization of 40 × 6: k = 2, j = 2 to 3, {plan.parameters} numbers, "
+        f"{plan.stored_bytes} bytes>"
+    )
+    assert ", j = 3, " in repr(factorize(gaussian(40, 6), k=2, j=3, n_init=1).quantize(bits=4))

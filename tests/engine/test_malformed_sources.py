@@ -260,7 +260,7 @@ CASES = [
         "table.npz",
         npz(a=npy_bytes(GOOD), b=npy_bytes(GOOD), c=npy_bytes(np.zeros(2))),
         "table.npz: expected exactly one array with two axes of floating-point numbers, found 2; "
-        "choose one by name with tensor=: a float32 (4 × 3), b float32 (4 × 3), c float64 (2)",
+        "give the name of one: a float32 (4 × 3), b float32 (4 × 3), c float64 (2)",
     ),
     # .safetensors
     Malformed(
@@ -307,7 +307,7 @@ CASES = [
         "table.txt",
         raw(b"cat\ndog\n"),
         "table.txt, line 1: expected a token and its numbers, got 'cat'; give a word-vector text "
-        "file here, and a list of tokens with tokens=",
+        "file here, and a list of tokens as the file of tokens",
     ),
     Malformed(
         "binary in .vec",
@@ -527,9 +527,9 @@ def test_a_damaged_tokenizer(tmp_path: Path) -> None:
 def test_arguments_that_do_not_fit_the_kind(tmp_path: Path) -> None:
     np.save(tmp_path / "table.npy", GOOD)
     (tmp_path / "words.vec").write_text("cat 1 2\n")
-    with pytest.raises(SourceError, match=r"table.npy holds one array without a name, but tensor="):
+    with pytest.raises(SourceError, match=r"table.npy holds one array .*, but the name 'a'"):
         load_table(tmp_path / "table.npy", tensor="a")
-    with pytest.raises(SourceError, match=r"words.vec holds its tokens itself, but tokens='t.txt'"):
+    with pytest.raises(SourceError, match=r"words.vec holds its tokens .*, but the file 't.txt'"):
         load_table(tmp_path / "words.vec", tokens="t.txt")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from streamlit.testing.v1 import AppTest
 
 from engine import RunStore, load_table
@@ -26,6 +27,7 @@ from engine.recording import record_compression, record_evaluation
 from pages.parts import jobs
 from pages.parts.check_results import say_who_loses
 from tests.engine.evaluation.glue_cells import make_run, save_run
+from tests.engine.evaluation.small import make_model
 from tests.pages.fake_queue import FakeQueue, make_status
 from tests.pages.results import ACCURACY, PERPLEXITY
 
@@ -149,6 +151,32 @@ def test_run_asks_for_the_picked_checks_of_the_plan(path: Path, queue: FakeQueue
     app.run()
     assert not app.exception
     assert "Against the original, **k = 2** " in texts(app)
+    assert [toast.value for toast in app.toast] == ["The checks are done."]
+
+
+def test_checks_that_failed_are_not_said_to_be_done(path: Path, queue: FakeQueue) -> None:
+    app = open_page(path, run=compress(path))
+    run_button(app).click().run()
+    found = TASKS["evaluate"](queue.submitted[0][1], ignore_progress)
+    newest = RunStore().load(found["run"]).record
+    figures = {**newest.figures, "failures": {"fidelity": "The text is gone."}}
+    made = RunStore().create(replace(newest, figures=figures), lambda _: None)
+    queue.known = [make_status("done", kind="evaluate", result={"run": made.id})]
+    app.run()
+    assert [toast.value for toast in app.toast] == ["1 check could not be finished."]
+    assert "Sentence fidelity could not be finished. The text is gone." in texts(app)
+
+
+def test_checks_without_data_and_hub_cannot_be_ticked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    model = make_model(tmp_path / "model")
+    app = open_page(model, run=compress(model))
+    for name, task in (("stsb", "STS-B"), ("probe", "SST-2")):
+        assert app.checkbox(key=f"cannot-{name}").disabled
+        assert f"Cannot be run: the texts of {task} are not here" in texts(app).replace("*", "")
 
 
 def test_no_picked_check_is_no_run(path: Path) -> None:
@@ -288,16 +316,16 @@ def test_who_loses_is_said_in_words() -> None:
 def test_agreement_with_the_original_is_no_finding_against_it() -> None:
     own = replace(ACCURACY, check="fidelity", agreement=True)
     assert say(ACCURACY, own).startswith(
-        "Against the original, **k = 5** loses nothing that may not be chance; **SVD** is clearly "
-        "worse. *Sentence fidelity* only says how far each moves from it. Beside"
+        "Against the original, **k = 5** shows no drop that chance could not explain; **SVD** is "
+        "clearly worse. *Sentence fidelity* only says how far each moves from it. Beside"
     )
     assert say(own).startswith("*Sentence fidelity* only says how far each moves from it. Beside")
 
 
 def test_none_and_all_are_words_too() -> None:
     assert say(ACCURACY) == (
-        "Against the original, **k = 5** loses nothing that may not be chance; **SVD** is clearly "
-        "worse. Beside the SVD of its size the plan is better, beyond chance."
+        "Against the original, **k = 5** shows no drop that chance could not explain; **SVD** is "
+        "clearly worse. Beside the SVD of its size the plan is better, beyond chance."
     )
     assert "**SVD** is clearly worse in all 2 checks." in say(ACCURACY, ACCURACY)
 

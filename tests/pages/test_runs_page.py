@@ -128,6 +128,7 @@ def test_a_name_and_a_note_are_saved(path: Path) -> None:
     app.text_input(key=f"name-{run.id}").set_value(" the *good* one ")
     app.text_area(key=f"note-{run.id}").set_value("for the talk")
     press(app, "Save")
+    assert [toast.value for toast in app.toast] == ["Name and note are saved."]
     kept = RunStore().load(run.id)
     assert kept.label == RunLabel(name="the *good* one", note="for the talk")
     assert kept.record == run.record

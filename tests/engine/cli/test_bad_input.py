@@ -55,7 +55,7 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no tokens file": (("compress", "{table}", *PLAN, "--tokens", "none.txt"), r"none\.txt"),
     "a name for a nameless array": (
         ("compress", "{table}", *PLAN, "--tensor", "weight"),
-        "leave tensor out",
+        "leave the name out",
     ),
     "neither j nor rate": (("compress", "{table}", "-k", "3"), "give either j"),
     "both j and rate": (("compress", "{table}", *PLAN, "--rate", "0.4"), "give either j"),

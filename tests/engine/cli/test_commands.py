@@ -143,11 +143,12 @@ def test_compress_with_weights_shows_the_weighted_svd(shell: Shell, words: Path)
     for shown in ("weighted SVD", "weighted error", "error, never", "error, frequent"):
         assert shown in found.out
     values = json.loads(shell(*plan, "--weight-power", 1, "--json").out)
-    assert values["weights"] == {"source": "text.txt", "power": 1.0, "floor": 4.0}
+    text = str(Path("text.txt").absolute())
+    assert values["weights"] == {"source": text, "power": 1.0, "floor": 4.0}
     assert values["weighted_svd"]["weighted_error"] > values["weighted_error"]
     shown = shell("info", "run").out
     assert "weighted error" in shown
-    assert "weights=text.txt" in shown
+    assert read_run(Path("run")).record.config["weights"] == text
 
 
 def test_compress_takes_a_dimension_for_each(shell: Shell, table: Path) -> None:
@@ -287,6 +288,7 @@ def test_info_of_a_compression(shell: Shell, table: Path) -> None:
     assert (found.code, found.err) == (0, "")
     for text in ("lines, k = 3, j = 1", "compress", "180 × 8", "relative error", "n_init=10"):
         assert text in found.out
+    assert "None" not in found.out
     values = json.loads(shell("info", "run", "--json").out)
     assert values["run"] == "run"
     assert values["figures"] == read_run(Path("run")).record.figures

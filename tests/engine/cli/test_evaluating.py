@@ -33,6 +33,7 @@ def test_evaluate_shows_a_table_a_check(shell: Shell, model: Path) -> None:
         "original",
         "k = 2",
         "SVD",
+        " kB │",
         "Note: 60 pleasant and 60 unpleasant words are single tokens",
     ):
         assert shown in found.out

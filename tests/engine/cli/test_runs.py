@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.labels import RunLabel
+from engine.reproducing import cautions, command_line
 from engine.runs import RunStore
+from engine.sweep import SweepResult
 from tests.engine.cli.conftest import Shell
+from tests.engine.tables import lines, write_npy
 
 
 @pytest.fixture
@@ -50,6 +54,48 @@ def test_the_command_that_is_shown_makes_the_same_run_again(shell: Shell, run_id
     text = shell("runs", "show", run_id).out
     assert shown["command"] in text
     assert shown["python"] in text
+
+
+@pytest.mark.parametrize(("width", "longer"), [("80", ""), ("40", ""), ("80", "x" * 90)])
+def test_an_id_stands_on_one_line_and_names_are_cut(
+    shell: Shell, run_id: str, monkeypatch: pytest.MonkeyPatch, width: str, longer: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    store = RunStore()
+    run = store.label(run_id, RunLabel(name="a name " * 11))
+    folder = run.folder.rename(run.folder.with_name(run.id + longer))
+    (line,) = [line for line in shell("runs", "list").out.splitlines() if "compress" in line]
+    assert line.split()[:2] == [folder.name, "compress"]
+    assert "…" in line
+    assert line.rstrip().endswith(f"{run.record.created_at.astimezone():%Y-%m-%d %H:%M}")
+    assert len(line) <= 80 or longer
+
+
+@pytest.mark.parametrize("spec", ["lines.npy", "./lines.npy", "part-*.npy"])
+def test_a_run_of_a_path_from_here_is_made_again_from_anywhere(
+    shell: Shell, table: Path, monkeypatch: pytest.MonkeyPatch, spec: str
+) -> None:
+    write_npy(Path("part-00001-of-00001.npy"), lines())
+    Path("names.txt").write_text("\n".join(f"word{row}" for row in range(180)), encoding="utf-8")
+    Path("text.txt").write_text("word1 word2 word3\n" * 9, encoding="utf-8")
+    files = ("--tokens", "names.txt", "--weights", "text.txt")
+    made = shell("compress", spec, "-k", 2, "-j", 1, *files, "--neighbours", 0, "--json")
+    assert made.err == ""
+    record = RunStore().load(Path(json.loads(made.out)["run"]).name).record
+    assert record.source["spec"] == str(Path(spec).absolute())
+    assert record.source.get("tokens") == str(Path("names.txt").absolute())
+    assert record.config["weights"] == str(Path("text.txt").absolute())
+    assert record.figures["weights"]["source"] == record.config["weights"]
+    made = shell("sweep", spec, "--rates", 0.5, "-k", 2, *files, "--json")
+    assert made.err == ""
+    swept = SweepResult.load(Path(json.loads(made.out)["written"]) / "sweep.json")
+    assert swept.config.weights == record.config["weights"]
+    assert not any("seen from" in sentence for sentence in cautions(record))
+    elsewhere = table.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    again = shell(*shlex.split(command_line(record))[1:], "--json")
+    assert json.loads(again.out)["relative_error"] == record.figures["relative_error"]
 
 
 def test_a_run_that_cannot_be_repeated_is_shown_all_the_same(shell: Shell, run_id: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +69,7 @@ def test_damaged_files_are_refused_by_line(
         load_split(glue_task(task), "dev", data=write(tmp_path, task, text))
 
 
-BY_DATA = "by the option --data or the variable SUBSPACE_ATLAS_DATA, or none"
+BY_DATA = "by the variable SUBSPACE_ATLAS_DATA, or none"
 
 
 @pytest.mark.parametrize("named", [".", "glue", "words", "by the variable"])
@@ -156,6 +157,24 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'subspace-atlas\[glue\]'"):
         load_split(RTE, "dev")
+
+
+def test_a_task_is_lacking_where_neither_files_nor_hub_nor_cache_have_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    monkeypatch.delenv("HF_DATASETS_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    for task in (RTE, STSB):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        reason = rf"the texts of {task.title} are not here: .*HF_HUB_OFFLINE.* SUBSPACE_ATLAS_DATA"
+        assert re.search(reason, lacks_task(task) or "")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        assert lacks_task(task) is None, "the hub may have it"
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    (tmp_path / "nyu-mll___glue" / "rte" / "0.0.0" / "abc").mkdir(parents=True)
+    assert lacks_task(RTE) is None, "it was kept"
+    assert "HF_HUB_OFFLINE" in (lacks_task(STSB) or "")
 
 
 @pytest.mark.network

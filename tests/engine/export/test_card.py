@@ -85,6 +85,12 @@ def test_the_command_on_the_card_asks_for_the_same(plan: dict[str, Any], name: s
     assert CompressionConfig(**caught[0]) == config
 
 
+def test_the_card_does_not_tell_where_a_text_lay() -> None:
+    plan = {"k": 3, "j": 1, "weights": "/home/somebody/my text.txt"}
+    assert "--weights 'my text.txt'" in command_of("org/name", plan)
+    assert "somebody" not in command_of("org/name", plan) + call_of("org/name", plan)
+
+
 def test_the_card_says_what_the_hub_reads(bert: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     smaller = engine.compress_model(bert, output=out, **PLAN)

@@ -49,7 +49,7 @@ UNFIT: dict[str, tuple[Any, type[EngineError], str]] = {
     "unknown kind": (
         lambda folder: change_config(folder, model_type="novel"),
         ModelError,
-        "cannot build a model from its config.json.*--tensor",
+        "cannot build a model from its config.json.*name of its array",
     ),
     "quantised": (
         lambda folder: change_config(folder, quantization_config={"quant_method": "gptq"}),

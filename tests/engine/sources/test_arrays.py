@@ -91,7 +91,7 @@ def test_an_array_is_chosen_by_name(tmp_path: Path, suffix: str) -> None:
         save_file({"a": torch.from_numpy(MATRIX), "b": torch.from_numpy(MATRIX + 1)}, path)
 
     assert np.array_equal(load_table(path, tensor="b").matrix.numpy(), MATRIX + 1)
-    with pytest.raises(SourceError, match=r"found 2; choose one by name with tensor=: a float32 "):
+    with pytest.raises(SourceError, match=r"found 2; give the name of one: a float32 "):
         load_table(path)
     with pytest.raises(SourceError, match=r"named 'c'; choose one of: a float32 \(6 × 4\), b "):
         load_table(path, tensor="c")

@@ -279,7 +279,7 @@ def test_shards_of_several_tensors_are_chosen_by_name(tmp_path: Path) -> None:
         tensors = {"in": part.contiguous(), "out": part + 1}
         save_file(tensors, tmp_path / f"t-{number}-of-3.safetensors")
     assert torch.equal(whole(load_table(tmp_path, tensor="out").matrix), MATRIX + 1)
-    with pytest.raises(SourceError, match="found 2; choose one by name with tensor=: in float32"):
+    with pytest.raises(SourceError, match="found 2; give the name of one: in float32"):
         load_table(tmp_path)
 
 
