@@ -98,8 +98,8 @@ def offer_export(place: DeltaGenerator, runs: Sequence[Run]) -> None:
         on_click="ignore",
         disabled=bool(damage),
         help=damage
-        or "All of it as a zip file, your name and note and the paths of its files included; import "
-        "it here or elsewhere.",
+        or "All of it as a zip file, with your name and note and the paths of its files; import it "
+        "here or elsewhere.",
     )
 
 
