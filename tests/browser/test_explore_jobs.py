@@ -68,6 +68,7 @@ def test_compress_shows_progress_then_the_figures_of_the_new_run(
     assert run.record.config["j"] == 6
     assert run.record.config["seed"] == 3
     figures = run.record.figures
+    expect(page.get_by_text(figures["verdict"])).to_be_visible()
     shown = metrics(page)
     assert shown["Numbers stored"][0] == f"{figures['parameters']:,}"
     svd_error = figures["svd"]["relative_error"]
