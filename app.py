@@ -14,6 +14,7 @@ _MARK = str(_BRAND / "mark.svg")
 entry.mark_ready()
 st.set_page_config(page_title="Subspace Atlas", page_icon=_MARK, layout="wide")
 st.logo(str(_BRAND / "logo.svg"), size="large", icon_image=_MARK)
+st.html(entry.STYLE)
 st.navigation(
     [
         st.Page("pages/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),

@@ -166,7 +166,8 @@ def show_others(*own: str) -> None:
             _watch(slot)
 
 
-@st.fragment(run_every=0.4)
+# Each look has the page composed anew, the map with it: without a GPU the job pays for that.
+@st.fragment(run_every=1.0)
 def _watch(slot: str) -> None:
     status = _status(slot)
     if status is None or status.state not in _ACTIVE:
