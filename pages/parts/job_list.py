@@ -60,13 +60,9 @@ def _show_active(status: JobStatus) -> None:
                 key=f"cancel-{status.job_id}",
                 type="tertiary",
                 icon=":material/close:",
-                on_click=_cancel,
+                on_click=jobs.cancel,
                 args=(status.job_id,),
             )
-
-
-def _cancel(job_id: str) -> None:
-    jobs.job_queue().cancel(job_id)
 
 
 def _describe_end(status: JobStatus) -> str:

@@ -103,6 +103,12 @@ def join(slot: str, source: Source, params: dict[str, Any]) -> None:
             st.session_state[f"source.{slot}"] = source
 
 
+def cancel(job_id: str) -> None:
+    """Stop a job, and wait the half second that takes: a page drawn sooner would still watch it."""
+    job_queue().cancel(job_id)
+    job_queue().wait(job_id, timeout=0.5)
+
+
 def is_own(job_id: str) -> bool:
     """Whether this session started the job, or came by a link that names it."""
     return job_id in st.session_state.get(_OWN, ())
@@ -181,7 +187,7 @@ def _watch(slot: str) -> None:
         if not is_own(status.job_id):
             right.caption("another tab’s")
         elif right.button("Cancel", key=f"cancel-{slot}", width="stretch"):
-            job_queue().cancel(status.job_id)
+            cancel(status.job_id)
             st.rerun()
 
 

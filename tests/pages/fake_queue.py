@@ -51,3 +51,6 @@ class FakeQueue:
     def cancel(self, job_id: str) -> None:
         self.cancelled.append(job_id)
         self.known = [make_status("cancelled")]
+
+    def wait(self, job_id: str, timeout: float) -> JobStatus:
+        return next(status for status in self.known if status.job_id == job_id)
