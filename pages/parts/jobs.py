@@ -27,6 +27,7 @@ KINDS = {
 }
 """What people call each kind of job. A kind is also the slot, the place that shows it."""
 _OWN = "own-jobs"
+_CANCELLED = "Cancelled. Nothing was changed."
 _CANCELLED_SECONDS = 10  # said for as long: pages run again by themselves soon after a job's end
 _STEADY = 0.1  # share done from which the time left is worth telling
 
@@ -145,7 +146,7 @@ def outcome(slot: str, source: Source | None = None) -> dict[str, Any] | None:
         if status.state == "done":
             result = None if _differ(of, source) else status.result
         elif status.state == "cancelled":
-            _keep(slot, "info", "Cancelled. Nothing was changed.", of)
+            _keep(slot, "info", _CANCELLED, of)
         else:
             _keep(slot, "error", literal(status.error or "The job failed."), of)
     message: _Message | None = st.session_state.get(_message_key(slot))
@@ -179,7 +180,8 @@ def _watch(slot: str) -> None:
     if status is None or status.state not in _ACTIVE:
         st.rerun()
         return
-    with st.container(border=True, key=f"job-{slot}"):
+    place = st.empty()
+    with place.container(border=True, key=f"job-{slot}"):
         left, right = st.columns([6, 1], vertical_alignment="center")
         detail = f" · {status.detail}" if status.detail else ""
         text = f"**{describe_phase(status)}**{detail}{time_left(status)}"
@@ -188,6 +190,7 @@ def _watch(slot: str) -> None:
             right.caption("another tab’s")
         elif right.button("Cancel", key=f"cancel-{slot}", width="stretch"):
             cancel(status.job_id)
+            place.info(_CANCELLED, icon=":material/info:")  # at once; the page takes a second
             st.rerun()
 
 
