@@ -61,7 +61,7 @@ def main() -> None:
     shown_below = ("model",) if view is not None and has_model(table) else ()
     jobs.show_others("compress", "layout", "measure", *shown_below)
     _headline(table, view)
-    if view is not None and plan is not None and differs(plan, state.plan_of(view, table)):
+    if view is not None and plan is not None and differs(plan, view.config):
         st.caption(
             ":material/info: This is another plan than the one in the sidebar, which is made when "
             "you press **Compress**."

@@ -7,11 +7,6 @@ from pathlib import Path
 
 import streamlit as st
 
-STYLE = """<style>
-/* A bar that glides to its next length has the whole page composed anew sixty times a second, the
-map with it. Without a GPU that took half a machine of two cores from the job the bar tells of. */
-[data-testid="stProgress"] * { transition: none !important; }
-</style>"""
 _READY = "app-is-set-up"
 _APP = Path(__file__).parents[2] / "app.py"
 

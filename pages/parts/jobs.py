@@ -240,7 +240,10 @@ def _status(slot: str) -> JobStatus | None:
     known = {status.job_id: status for status in job_queue().jobs()}
     if job_id not in known:
         _forget(slot)
-        gone = "The server has been started anew, and what it was doing is lost. Start it again."
+        gone = (
+            "The server knows nothing of this job any more: it has been started anew since, or did "
+            "much else. Start the job again if its result is not among the runs."
+        )
         _keep(slot, "error", gone, None)
         return None
     st.session_state[f"job.{slot}"] = job_id

@@ -97,9 +97,12 @@ def differs(plan: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
 
     Args:
         plan: As `choose_plan` gives it.
-        made: The same of the plan that was made.
+        made: The same of the plan that was made; no other where this version cannot read it.
     """
-    wanted, known = CompressionConfig.of(plan), CompressionConfig.of(made)
+    try:
+        wanted, known = CompressionConfig.of(plan), CompressionConfig.of(made)
+    except EngineError:
+        return False
     if wanted.k == "auto":
         wanted = replace(wanted, k=known.k)
     kind = [*_KIND, *(_WEIGHING if wanted.weights != NO_WEIGHTS else ())]

@@ -62,6 +62,7 @@ class View:
         key: Tells views apart, also those of runs that went by the same id.
         factorization: The plan.
         figures: As `engine.compression.Compression.as_dict`.
+        config: What was asked for, as the fields of `engine.plans.CompressionConfig`.
         row_errors: Squared error of each row over its squared length, shape (n,).
         summaries: One a subspace.
         run_id: The run it shows; None for the plan that ships with the table.
@@ -70,6 +71,7 @@ class View:
     key: str
     factorization: Factorization
     figures: dict[str, Any]
+    config: Mapping[str, Any]
     row_errors: NDArray[np.float64]
     summaries: tuple[SubspaceSummary, ...]
     run_id: str | None = None
@@ -154,14 +156,6 @@ def current_view(table: EmbeddingTable) -> View | None:
     return _starter_view(table.fingerprint, table) if shipped is not None else None
 
 
-def plan_of(view: View, table: EmbeddingTable) -> Mapping[str, Any]:
-    """What a view's plan was asked for, as the fields of `engine.plans.CompressionConfig`."""
-    if view.run_id is not None:
-        return run_store().load(view.run_id).record.config
-    shipped = starter(table)
-    return {} if shipped is None else shipped.config
-
-
 def named_view(table: EmbeddingTable, run_id: str | None) -> View:
     """A run of this table; None stands for the plan that ships with it.
 
@@ -215,7 +209,7 @@ def _run_view(run_id: str, record: str, _table: EmbeddingTable) -> View:
     run = run_store().load(run_id)
     figures = read_compression_figures(run.record.figures)
     view = _view(f"{run_id} {record}", _table, Factorization.load(run.folder), figures)
-    return replace(view, run_id=run_id)
+    return replace(view, config=run.record.config, run_id=run_id)
 
 
 @st.cache_resource(max_entries=2, show_spinner="Opening the bundled plan …")
@@ -223,7 +217,8 @@ def _starter_view(fingerprint: str, _table: EmbeddingTable) -> View:
     shipped = _starter(fingerprint)
     assert shipped is not None
     figures = read_compression_figures(shipped.figures)
-    return _view(_SHIPPED, _table, shipped.fit(_table.matrix), figures)
+    view = _view(_SHIPPED, _table, shipped.fit(_table.matrix), figures)
+    return replace(view, config=shipped.config)
 
 
 def _view(
@@ -234,6 +229,7 @@ def _view(
         key=key,
         factorization=factorization,
         figures=figures,
+        config={},
         row_errors=relative_row_errors(residuals, table.matrix).numpy(),
         summaries=summarise_subspaces(factorization, table.matrix),
     )

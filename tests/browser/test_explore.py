@@ -392,6 +392,11 @@ def test_loop_and_zoom_stay_while_a_token_is_looked_at(
     assert chart.evaluate(ranges) == before
     choose(page, "Norm")  # whose bar makes the map narrower
     assert selected_count(page) == listed
+    page.get_by_role("button", name="Clear the loop").click()
+    expect(page.get_by_text("selected on the map")).to_have_count(0)
+    expect(page.locator(".st-key-token-card")).to_be_visible()
+    settle(page)
+    expect(page.get_by_role("button", name="Clear the loop")).to_have_count(0)
 
 
 def test_subspace_of_the_table_stands_out_on_the_map(

@@ -493,6 +493,16 @@ def test_map_says_where_the_sidebar_holds_another_plan(table: Path) -> None:
     assert said(app)
 
 
+def test_settings_of_a_later_version_are_no_reason_to_fail(table: Path) -> None:
+    run = RunStore().load(keep_run(table))
+    record = run.folder / "run.json"
+    text = record.read_text(encoding="utf-8").replace('"moves":', '"leaps": 3, "moves":', 1)
+    record.write_text(text, encoding="utf-8")
+    app = open_file(table, run=run.id, map="PCA")
+    assert not app.exception
+    assert app.metric
+
+
 def test_one_row_has_one_subspace(tmp_path: Path) -> None:
     path = tmp_path / "one.npy"
     np.save(path, np.ones((1, 8), dtype=np.float32))

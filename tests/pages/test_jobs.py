@@ -159,7 +159,7 @@ def test_job_of_an_earlier_server_is_forgotten(queue: FakeQueue) -> None:
     assert texts(app) == ["active: False", "result: None"]
     assert "job.compress" not in app.session_state
     (error,) = app.error
-    assert "started anew" in error.value
+    assert "knows nothing of this job" in error.value
 
 
 def join_a_job() -> None:

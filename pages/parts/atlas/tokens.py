@@ -35,7 +35,9 @@ def show_tokens(
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{len(rows):,} {'token' if len(rows) == 1 else 'tokens'}** {words}")
         if len(picked):
-            st.button("Clear", icon=":material/close:", on_click=clear_picked, key="clear-picked")
+            st.button(
+                "Clear the loop", icon=":material/close:", on_click=clear_picked, key="clear-picked"
+            )
     if not len(rows):
         return
     frame = _frame(table, view, rows)
