@@ -497,6 +497,7 @@ def test_settings_of_a_later_version_are_no_reason_to_fail(table: Path) -> None:
     run = RunStore().load(keep_run(table))
     record = run.folder / "run.json"
     text = record.read_text(encoding="utf-8").replace('"moves":', '"leaps": 3, "moves":', 1)
+    assert "leaps" in text
     record.write_text(text, encoding="utf-8")
     app = open_file(table, run=run.id, map="PCA")
     assert not app.exception
