@@ -22,16 +22,17 @@ help: ## list the targets
 app: $(RUNTIME) ## open the explorer, after installing what it needs
 	$(BIN)/subspace-atlas app $(if $(PORT),--port $(PORT))
 
-# Two at once, a file by itself; much of the browser's time is waiting. A thread each: two threads
-# each would fight over two cores.
+# One process a core; a third made waits of the browser overrun. A file by itself, in the order of
+# the folders, so that the browser's long files do not come last and alone. A thread each: more
+# would fight.
 test: lint types ## lint, types, then every test, those in the browser included
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(DEV) ## ruff, rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(DEV) ## pyright, strict on engine/
+types: $(DEV) ## pyright, strict on engine/ and pages/
 	$(BIN)/pyright
 
 unit: $(DEV) ## the tests that need no browser

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.parts import entry, job_list
+from pages.parts import entry, job_list, links
 
 _BRAND = Path(__file__).parent / "assets" / "brand"
 _MARK = str(_BRAND / "mark.svg")
@@ -15,6 +15,7 @@ _MARK = str(_BRAND / "mark.svg")
 _STYLE = '<style>[data-testid="stProgress"] * { transition: none !important; }</style>'
 
 entry.mark_ready()
+links.read_link()
 st.set_page_config(page_title="Subspace Atlas", page_icon=_MARK, layout="wide")
 st.logo(str(_BRAND / "logo.svg"), size="large", icon_image=_MARK)
 st.html(_STYLE)
@@ -28,4 +29,5 @@ st.navigation(
     ],
     position="top",
 ).run()
+links.say_ignored()
 job_list.show_jobs()  # after the page, so that it never delays one

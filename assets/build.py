@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine import load_table, run_sweep, umap_layout
 from engine.compression import CompressionConfig, compress_table
+from engine.grid import CODED_SHARES, SweepConfig
 from engine.layout import pca_layout
 from engine.library import MEASURES_FOLDER, Starter, save_starter
 from engine.progress import Progress
@@ -32,7 +33,7 @@ def main() -> None:
         layout=umap_layout(table.matrix, progress=_show),
         config=asdict(PLAN),
         figures=compression.as_dict(),
-        sweep=run_sweep(table, progress=_show),
+        sweep=run_sweep(table, SweepConfig(shares=CODED_SHARES), progress=_show),
     )
     save_starter(FOLDER, table.fingerprint, starter)
     measure(table, starter)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from engine.estimator import ProjectiveClustering as ProjectiveClustering
     from engine.evaluation.evaluating import evaluate as evaluate
+    from engine.evaluation.smallest import find_smallest as find_smallest
     from engine.export.compressing import compress_model as compress_model
     from engine.factorization import Factorization as Factorization
     from engine.frequencies import table_token_counts as table_token_counts
@@ -47,6 +48,7 @@ _HOMES = {
     "evaluate": "engine.evaluation.evaluating",
     "export_onnx": "engine.network.onnx",
     "factorize": "engine.methods",
+    "find_smallest": "engine.evaluation.smallest",
     "load_table": "engine.sources",
     "pca_layout": "engine.layout",
     "replace_embedding": "engine.network.replacement",

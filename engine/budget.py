@@ -7,12 +7,18 @@ Truncated SVD of rank r is the case k = 1, j = r.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from engine.coding.codes import Coding
 from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import ParameterError
+
+_BYTES = re.compile(r"(\d+(?:\.\d+)?) ?(%|b|kb|mb|gb|)", re.IGNORECASE)
+_MOST_DIGITS = 24  # of a number of bytes: Decimal multiplies so many exactly
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,13 +201,15 @@ def dimension_for_rate(n: int, d: int, k: int, rate: float, *, affine: bool = Fa
         highest = rate_for_dimension(n, d, k, 1, affine=affine)
         advice = (
             f"the highest rate for k = {k} here is {math.floor(highest * 1000) / 1000:.3f}; "
-            "lower the rate or k"
+            f"lower the rate{' or k' if k > 1 else ''}"
             if highest > 0
             else f"k = {k} subspaces of one dimension are already larger than the table; lower k"
+            if k > 1
+            else "that one is larger than the table already, which no plan makes smaller"
         )
         raise ParameterError(
-            f"a rate of {rate:g} leaves no room for k = {k} subspaces of even one dimension "
-            f"in {n:,} × {d:,} rows; {advice}"
+            f"a rate of {rate:g} leaves no room for k = {k} subspace{'s' * (k > 1)} of even one "
+            f"dimension in {n:,} × {d:,} rows; {advice}"
         )
     return min(j, d)
 
@@ -218,6 +226,54 @@ def matching_rank(n: int, d: int, budget: int) -> int:
         r, between 1 and min(n, d).
     """
     return max(1, min(math.ceil(budget / (n + d)), n, d))
+
+
+def read_bytes(asked: int | str, dense_bytes: int) -> int:
+    """A number of bytes as people give it.
+
+    Args:
+        asked: 750108, ``"750108"``, ``"1.1MB"`` (kB, MB and GB are powers of ten), or ``"3%"`` of
+            the table in float32.
+        dense_bytes: Of that table.
+
+    Returns:
+        Whole bytes, at least 1; what is left of a byte is cut off.
+
+    Raises:
+        ParameterError: If it is none of these, comes to less than a byte, or has more digits than
+            any size of a table.
+    """
+    found = _BYTES.fullmatch(str(asked).strip())
+    if found is None or len(found[1]) > _MOST_DIGITS:
+        raise ParameterError(
+            f"a number of bytes is written as 750108, 1.1MB or 3% of the table, got {asked!r}"
+        )
+    unit = found[2].lower()
+    # Decimal: 1.1 MB are 1,100,000 bytes, with no last digit of a float to be rounded away.
+    factor = Decimal(dense_bytes) / 100 if unit == "%" else Decimal(_UNITS[unit])
+    size = int(Decimal(found[1]) * factor)
+    if size < 1:
+        raise ParameterError(
+            f"a number of bytes, written as 750108, 1.1MB or 3% of the table, must come to at "
+            f"least 1, got {asked!r}, which is {size}; give more"
+        )
+    return size
+
+
+def rank_beside(n: int, d: int, numbers: int | None, stored_bytes: int) -> int:
+    """Rank of the SVD to set beside a plan: the smallest that stores as many numbers or more.
+
+    Args:
+        n: Rows.
+        d: Columns.
+        numbers: `Factorization.parameters`; None of a coded plan, which is set beside the SVD that
+            takes as many bytes or more in float32.
+        stored_bytes: Of the plan.
+
+    Returns:
+        As `matching_rank`.
+    """
+    return matching_rank(n, d, -(-stored_bytes // 4) if numbers is None else numbers)
 
 
 def check_k(k: int, n: int) -> None:

@@ -1,4 +1,4 @@
-"""What a sweep measures of one plan: the fit as computed and in fewer bits, or plain rounding."""
+"""What a sweep measures of one plan: a fit as computed and in fewer bits, coded, or rounding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.coding.codes import CODE_BITS, Coding
 from engine.coding.rounding import round_to_nearest
-from engine.grid import ROUNDING, WEIGHTED_SVD, SweepCell, SweepConfig
+from engine.grid import CODED, ROUNDING, WEIGHTED_SVD, SweepCell, SweepConfig
 from engine.methods import factorize
 from engine.progress import Progress, ProgressCallback
 from engine.quantizing import quantize
@@ -28,18 +28,23 @@ class Plan:
     k: int
     rate: float
     seed: int
+    share: float = 0.0
 
     @property
     def caption(self) -> str:
         """What the progress calls it."""
         if self.method == ROUNDING:
             return "plain rounding"
+        if self.method == CODED:
+            return f"coded, k = {self.k}, {self.share:.3g} of the bytes"
         names = {"svd": "SVD", WEIGHTED_SVD: "weighted SVD"}
         name = names.get(self.method, f"k = {self.k}")
         return f"{name}, rate {self.rate:g}, seed {self.seed}"
 
     def arguments(self, config: SweepConfig) -> dict[str, Any]:
         """For `engine.factorize`, but the size and the weights."""
+        if self.method == CODED:
+            return {"method": CODED, "k": self.k, "affine": config.affine}
         if self.method != "messi":
             return {"method": "svd", "seed": self.seed}
         return {
@@ -80,13 +85,16 @@ def fit_cells(
     began = time.perf_counter()
     factorization = factorize(matrix, **arguments, progress=progress)
     wall_seconds = time.perf_counter() - began
+    rate, numbers = factorization.rate, factorization.parameters
+    assert rate is not None
+    assert numbers is not None  # the fits of a grid are stored as computed
     computed = SweepCell(
         method=plan.method,
         k=plan.k,
         j=max(factorization.dimensions),
         asked_rate=plan.rate,
-        rate=factorization.rate,
-        parameters=factorization.parameters,
+        rate=rate,
+        parameters=numbers,
         stored_bytes=factorization.stored_bytes,
         seed=plan.seed,
         steps=len(factorization.cost_history),
@@ -110,6 +118,35 @@ def fit_cells(
             )
         )
     return cells
+
+
+def coded_cell(
+    matrix: RowMatrix,
+    plan: Plan,
+    arguments: dict[str, Any],
+    weights: Tensor | None,
+    progress: ProgressCallback,
+) -> SweepCell:
+    """Fit coded subspaces and measure them; as `fit_cells`, but for codings."""
+    began = time.perf_counter()
+    coded = factorize(matrix, **arguments, progress=progress)
+    return SweepCell(
+        method=CODED,
+        k=plan.k,
+        j=max(coded.dimensions),
+        asked_rate=0.0,
+        rate=0.0,
+        parameters=0,
+        stored_bytes=coded.stored_bytes,
+        seed=plan.seed,
+        steps=len(coded.cost_history),
+        wall_seconds=time.perf_counter() - began,
+        least_j=min(coded.dimensions),
+        bits=0,
+        basis_bits=0,
+        share=plan.share,
+        **_errors(coded, matrix, weights),
+    )
 
 
 def rounding_groups(columns: int) -> list[tuple[int, int]]:

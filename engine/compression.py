@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from engine.budget import matching_rank
+from engine.budget import rank_beside
 from engine.factorization import Factorization
 from engine.figures import (
     PlanFigures,
@@ -35,13 +35,14 @@ from engine.table import EmbeddingTable
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compression:
-    """A factorization beside the SVDs that store at least as many numbers.
+    """A factorization beside the SVDs that store at least as many numbers; bytes, if it is coded.
 
     Attributes:
         config: What was asked for.
         factorization: What came of it.
         figures: Its figures.
-        svd: Figures of the SVD of the smallest rank with at least as many parameters.
+        svd: Figures of the SVD of the smallest rank with at least as many parameters, or as many
+            bytes where the plan is coded.
         weighted_svd: The same for the SVD fitted with the same weights; None without weights.
         rows: n.
         columns: d.
@@ -72,9 +73,9 @@ class Compression:
 
         Never so where that SVD is exact, or where the plan is such an SVD itself.
         """
-        config = self.config
-        return is_closer(self.figures, self._rival) and not is_plain_svd(
-            self.figures.k, affine=config.affine, loss=config.loss
+        config, ours = self.config, self.figures
+        return is_closer(ours, self._rival) and not is_plain_svd(
+            ours.k, affine=config.affine, loss=config.loss, coded=ours.coded
         )
 
     @property
@@ -126,7 +127,7 @@ class Compression:
     def notes(self) -> tuple[str, ...]:
         """What the user should know of the fit, each a full sentence."""
         notes = self.factorization.record.notes
-        if self.config.k == "auto":
+        if self.config.k == "auto" and self.config.method != "coded":  # its own note says more
             chosen = (
                 f"k = {self.figures.k} was chosen: it lost least in a short trial of several k."
             )
@@ -193,7 +194,7 @@ def compress_table(
     weights = None if use is None else use.weights
     factorization = fit_plan(table, config, use, labels=labels, fitter=fitter, progress=progress)
     n, d = table.matrix.shape
-    rank = matching_rank(n, d, factorization.parameters)
+    rank = rank_beside(n, d, factorization.parameters, factorization.stored_bytes)
     named = {
         "the plan": factorization,
         "the SVD": fit_svd(table, rank, None, fitter=fitter, progress=progress),

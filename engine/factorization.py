@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from engine import residuals
 from engine.clustering.search import StartReport
-from engine.coding.codes import Coding, Stored, bytes_of, decoded
+from engine.coding.codes import CodedMatrix, Coding, Stored, bytes_of, decoded
+from engine.coding.mixed import MixedCoding, MixedMatrix
 from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import ParameterError, ShapeError
 from engine.rows import RowMatrix, compute_dtype, group_by_label, row_slices
+from engine.wording import name_range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +28,7 @@ class FitRecord:
     were some.
 
     Attributes:
-        method: ``"svd"`` or ``"messi"``.
+        method: ``"messi"``, ``"svd"`` or ``"coded"``.
         config: Arguments of `engine.factorize` as plain values, the seed among them.
         source: Content fingerprint of the matrix.
         versions: Versions of the packages that decide the numbers.
@@ -49,14 +52,16 @@ class Factorization:
 
     Row i is approximated by ``coordinates[c][p] @ bases[c]``, plus ``offsets[c]`` where subspaces
     are affine; c is its label and p counts the rows of label c above it. A truncated SVD is the
-    case k = 1. `quantize` gives one that is stored in fewer bits.
+    case k = 1. `quantize` gives one that is stored in fewer bits; in a *coded* plan every column
+    of coordinates and every basis vector has bits of its own.
 
     Attributes:
         labels: Shape (n,), int64, each in 0 … k−1.
         bases: k orthonormal bases, shapes (j_c, d); j_c = 0 is a point. Where coordinates are
-            coded: float16, or coded with a step for each basis vector.
+            coded: float16, or coded with a step for each basis vector; in a coded plan all are
+            `MixedMatrix`, turned.
         coordinates: k blocks, shapes (n_c, j_c), rows in the order of the matrix; tensors, or all
-            coded with a step for each column.
+            coded with a step for each column, or all `MixedMatrix`.
         record: How it was made.
         offsets: k vectors (d,), each orthogonal to its basis; None when all subspaces pass
             through zero. float16 where coordinates are coded.
@@ -98,11 +103,10 @@ class Factorization:
 
     def __repr__(self) -> str:
         """Its size on one line, in place of its numbers."""
-        least, most = min(self.dimensions), max(self.dimensions)
-        j = f"{least}" if least == most else f"{least} to {most}"
+        numbers = "" if self.parameters is None else f"{self.parameters:,} numbers, "
         return (
-            f"<Factorization of {self.shape[0]:,} × {self.shape[1]:,}: k = {self.k}, j = {j}, "
-            f"{self.parameters:,} numbers, {self.stored_bytes:,} bytes>"
+            f"<Factorization of {self.shape[0]:,} × {self.shape[1]:,}: k = {self.k}, "
+            f"j = {name_range(self.dimensions)}, {numbers}{self.stored_bytes:,} bytes>"
         )
 
     @property
@@ -126,9 +130,17 @@ class Factorization:
         return tuple(len(block) for block in self.coordinates)
 
     @property
-    def parameters(self) -> int:
-        """Numbers stored: Σ n_c·j_c + Σ j_c·d, and k·d offsets. Labels count in `stored_bytes`."""
-        return sum(part.numel() for part in self._numbers)
+    def parameters(self) -> int | None:
+        """Numbers stored: Σ n_c·j_c + Σ j_c·d, and k·d offsets. Labels count in `stored_bytes`.
+
+        None for a coded plan, of which it would say nothing: its numbers have unlike bits.
+        """
+        return None if self.coded else sum(part.numel() for part in self._numbers)
+
+    @property
+    def coded(self) -> bool:
+        """Whether its numbers have unlike bits, as ``method="coded"`` gives them."""
+        return isinstance(self.coordinates[0], MixedMatrix)
 
     @property
     def affine(self) -> bool:
@@ -136,12 +148,19 @@ class Factorization:
         return self.offsets is not None
 
     @property
-    def coding(self) -> Coding | None:
+    def coding(self) -> Coding | MixedCoding | None:
         """How coordinates and bases are coded; None when they are stored as computed."""
         block, basis = self.coordinates[0], self.bases[0]
         if isinstance(block, Tensor):
             return None
-        return Coding(bits=block.bits, basis_bits=16 if isinstance(basis, Tensor) else basis.bits)
+        if isinstance(block, MixedMatrix):
+            return MixedCoding.of(
+                cast("tuple[MixedMatrix, ...]", self.coordinates),
+                cast("tuple[MixedMatrix, ...]", self.bases),
+            )
+        return Coding(
+            bits=block.bits, basis_bits=basis.bits if isinstance(basis, CodedMatrix) else 16
+        )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -164,14 +183,21 @@ class Factorization:
         return sum(bytes_of(part) for part in self._numbers) + self.label_bytes
 
     @property
-    def rate(self) -> float:
-        """Compression rate: 1 − parameters / (n·d); negative when it is larger than the matrix."""
+    def rate(self) -> float | None:
+        """Compression rate: 1 − parameters / (n·d); negative when it is larger than the matrix.
+
+        None for a coded plan, as `parameters` is: there only bytes can be compared.
+        """
         n, d = self.shape
-        return 1 - self.parameters / (n * d)
+        return None if self.parameters is None else 1 - self.parameters / (n * d)
 
     @property
     def cost_history(self) -> tuple[float, ...]:
-        """Cost of the kept start after each step, Σ w·dist² / Σ w·‖x‖²; never rises."""
+        """Cost of the kept start after each step, Σ w·dist² / Σ w·‖x‖²; never rises.
+
+        Of a coded plan: of the best state so far, by the model its bits are chosen by, and at the
+        end the error of its codes, which is mostly lower.
+        """
         return self.record.cost_history
 
     def reconstruct(self, rows: Tensor | None = None) -> Tensor:
@@ -315,28 +341,18 @@ def _check_storage(plan: Factorization) -> None:
     Raises:
         ShapeError: If they are not.
     """
-    coding = plan.coding
-    if coding is None:
-        fit = all(_is_plain(part, plan.dtype) for part in (*plan.bases, *plan.coordinates))
-    else:
-        fit = all(_is_coded(block, coding.bits, a_step_a="column") for block in plan.coordinates)
-        fit &= all(
-            _is_plain(basis, torch.float16)
-            if coding.basis_bits == 16
-            else _is_coded(basis, coding.basis_bits, a_step_a="row")
-            for basis in plan.bases
-        )
-    if not fit:
+    if not _fit_together(plan):
         bases, blocks = (
             ", ".join(sorted({_storage(part) for part in parts}))
             for parts in (plan.bases, plan.coordinates)
         )
         raise ShapeError(
             "bases and coordinates must be matrices of one dtype, float32 or float64, or coded as "
-            f"Factorization.quantize does; got bases: {bases}; coordinates: {blocks}"
+            "Factorization.quantize does, or all MixedMatrix, the bases turned; got bases: "
+            f"{bases}; coordinates: {blocks}"
         )
     if plan.offsets is not None:
-        width, dtype = plan.shape[1], plan.dtype if coding is None else torch.float16
+        width, dtype = plan.shape[1], plan.dtype if plan.coding is None else torch.float16
         shapes = [tuple(offset.shape) for offset in plan.offsets]
         if shapes != [(width,)] * plan.k or any(part.dtype != dtype for part in plan.offsets):
             raise ShapeError(
@@ -345,18 +361,42 @@ def _check_storage(plan: Factorization) -> None:
             )
 
 
+def _fit_together(plan: Factorization) -> bool:
+    if any(isinstance(part, MixedMatrix) for part in (*plan.coordinates, *plan.bases)):
+        return all(_is_mixed(part, torch.float32) for part in plan.coordinates) and all(
+            _is_mixed(part, torch.float16, turned=True) for part in plan.bases
+        )
+    coding = cast("Coding | None", plan.coding)
+    if coding is None:
+        return all(_is_plain(part, plan.dtype) for part in (*plan.bases, *plan.coordinates))
+    coded = [_is_coded(block, coding.bits, a_step_a="column") for block in plan.coordinates]
+    return all(coded) and all(
+        _is_plain(basis, torch.float16)
+        if coding.basis_bits == 16
+        else _is_coded(basis, coding.basis_bits, a_step_a="row")
+        for basis in plan.bases
+    )
+
+
 def _is_plain(part: Stored, dtype: torch.dtype) -> bool:
     return isinstance(part, Tensor) and part.ndim == 2 and part.dtype == dtype
 
 
 def _is_coded(part: Stored, bits: int, *, a_step_a: str) -> bool:
-    if isinstance(part, Tensor) or part.bits != bits:
+    if not isinstance(part, CodedMatrix) or part.bits != bits:
         return False
     group, steps = (1, 1) if a_step_a == "column" else (part.columns, len(part))
     return (part.group, len(part.steps)) == (group, steps)
 
 
+def _is_mixed(part: Stored, dtype: torch.dtype, *, turned: bool = False) -> bool:
+    return isinstance(part, MixedMatrix) and (part.steps.dtype, part.turned) == (dtype, turned)
+
+
 def _storage(part: Stored) -> str:
     if isinstance(part, Tensor):
         return f"{part.dtype} of {part.ndim} dimensions"
+    if isinstance(part, MixedMatrix):
+        turned = "turned, " if part.turned else ""
+        return f"columns of their own bits, {turned}with steps in {part.steps.dtype}"
     return f"{part.bits} bits in groups of {part.group}, {len(part.steps)} rows of steps"

@@ -60,6 +60,8 @@ def check_figures(figures: Mapping[str, Any]) -> None:
     names = [[band["name"] for band in plan["bands"] or ()] for plan in plans]
     if any(other != names[0] for other in names):
         raise _wrong("bands", "the same for the plan and each SVD", names)
+    if (figures["parameters"] is None) != (figures["rate"] is None):  # both are, of a coded plan
+        raise _wrong("rate", "there where parameters are, and only there", "one without other")
 
 
 def _check_object(name: str, value: object, parts: Mapping[str, _Check]) -> None:
@@ -149,6 +151,8 @@ _PLAN: dict[str, _Check] = {
 }
 _ALL: dict[str, _Check] = {
     **_PLAN,
+    "parameters": _or_none(_WHOLE),
+    "rate": _or_none(_NUMBER),
     "parameters_before": _COUNT,
     "dense_bytes": _COUNT,
     "source_bytes": _COUNT,

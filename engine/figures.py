@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.coding.codes import Coding
+from engine.coding.mixed import MixedCoding
 from engine.factorization import Factorization
 from engine.frequencies.row_use import RowUse
 from engine.measures import (
@@ -16,6 +16,7 @@ from engine.measures import (
     relative_row_errors,
 )
 from engine.rows import RowMatrix
+from engine.wording import name_range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +26,9 @@ class PlanFigures:
     Attributes:
         k: Number of subspaces.
         dimensions: j_1 … j_k (the rank of an SVD).
-        parameters: Numbers stored, offsets included.
+        parameters: Numbers stored, offsets included; None of a coded plan.
         stored_bytes: Bytes of everything stored, labels included.
-        rate: 1 − parameters after / before.
+        rate: 1 − parameters after / before; None of a coded plan.
         relative_error: ‖A − Â‖² / ‖A‖².
         weighted_error: Σ w·‖x − x̂‖² / Σ w·‖x‖², or None without weights.
         bands: What rare and frequent tokens lose, or None without weights.
@@ -36,9 +37,9 @@ class PlanFigures:
 
     k: int
     dimensions: tuple[int, ...]
-    parameters: int
+    parameters: int | None
     stored_bytes: int
-    rate: float
+    rate: float | None
     relative_error: float
     weighted_error: float | None
     bands: tuple[FrequencyBand, ...] | None
@@ -48,6 +49,11 @@ class PlanFigures:
     def fitted_error(self) -> float:
         """The weighted error where there are weights, else the plain one."""
         return self.relative_error if self.weighted_error is None else self.weighted_error
+
+    @property
+    def coded(self) -> bool:
+        """Whether its numbers have unlike bits, so that only bytes can be compared."""
+        return self.parameters is None
 
 
 def measure_plan(
@@ -85,12 +91,6 @@ def measure_plan(
     )
 
 
-def name_dimensions(dimensions: Sequence[int]) -> str:
-    """Dimensions as a person says them: "216", or "6 to 309" where they differ."""
-    least, most = min(dimensions), max(dimensions)
-    return f"{least}" if least == most else f"{least} to {most}"
-
-
 def is_closer(ours: PlanFigures, svd: PlanFigures) -> bool:
     """Whether a plan loses less than an SVD by the error both were fitted for.
 
@@ -100,13 +100,19 @@ def is_closer(ours: PlanFigures, svd: PlanFigures) -> bool:
 
 
 def compare_plans(
-    ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str, coding: Coding | None = None
+    ours: PlanFigures,
+    svd: PlanFigures,
+    *,
+    affine: bool,
+    loss: str,
+    coding: Coding | MixedCoding | None = None,
 ) -> str:
     """A few sentences that say which is closer to the table, whichever it is.
 
     Args:
         ours: The plan.
-        svd: The SVD of at least as many numbers; the weighted one where there are weights.
+        svd: The SVD of at least as many numbers, or bytes where the plan is coded; the weighted one
+            where there are weights.
         affine: Whether the plan's subspaces have offsets.
         loss: What the plan was fitted by, as `engine.factorize` takes it.
         coding: The bits of the plan's numbers where they are not 32, as the SVD's are.
@@ -115,8 +121,8 @@ def compare_plans(
     if coding is None:
         return verdict
     return (
-        f"{verdict} Coordinates are stored at {coding.bits} bits and bases at "
-        f"{coding.basis_bits}, the SVD's numbers at 32: {ours.stored_bytes:,} bytes against "
+        f"{verdict} Coordinates are stored at {coding.named_bits} bits and bases at "
+        f"{coding.named_basis_bits}, the SVD's numbers at 32: {ours.stored_bytes:,} bytes against "
         f"{svd.stored_bytes:,}."
     )
 
@@ -125,7 +131,7 @@ def _compare(ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str, ro
     rank, ours_lost, svd_lost = svd.dimensions[0], ours.fitted_error, svd.fitted_error
     weighted = ours.weighted_error is not None
     energy = "energy weighted by use" if weighted else "energy"
-    if is_plain_svd(ours.k, affine=affine, loss=loss):
+    if is_plain_svd(ours.k, affine=affine, loss=loss, coded=ours.coded):
         kind = "weighted" if weighted else "truncated"
         verdict = f"One subspace: this is the {kind} SVD of rank {ours.dimensions[0]}"
         if rounded:
@@ -133,8 +139,8 @@ def _compare(ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str, ro
         return f"{verdict}."
     if max(ours_lost, svd_lost) <= EXACT_ERROR:
         return (
-            "Nothing is lost here by either: a single subspace already holds every row. Try a "
-            "higher rate."
+            "Nothing is lost here by either: a single subspace already holds every row. Try "
+            f"{_less(ours)}."
         )
     subject, verb = _subject(ours, affine=affine)
     if not is_closer(ours, svd):
@@ -151,13 +157,28 @@ def _compare(ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str, ro
     against = f"one of rank {rank}" + (" fitted with the same weights" if weighted else "")
     return (
         f"{subject[:1].upper()}{subject[1:]} {verb} {less} less than {against}: {ours_lost:.2%} of "
-        f"the {energy} against {svd_lost:.2%}, with no more parameters."
+        f"the {energy} against {svd_lost:.2%}, with no more "
+        f"{'bytes' if ours.coded else 'parameters'}."
     )
 
 
-def is_plain_svd(k: int, *, affine: bool, loss: str) -> bool:
-    """Whether a plan is what an SVD, weighted or not, finds as well."""
-    return k == 1 and not affine and loss == "squared"
+def is_plain_svd(k: int, *, affine: bool, loss: str, coded: bool) -> bool:
+    """Whether a plan is what an SVD, weighted or not, finds as well; a coded one never is."""
+    return k == 1 and not affine and loss == "squared" and not coded
+
+
+def name_method(k: int, *, affine: bool, loss: str, coded: bool) -> str:
+    """What made a plan, by its name in the field."""
+    if coded:
+        return "adaptive transform coding (rate-aware EM, bits where they save most)"
+    if is_plain_svd(k, affine=affine, loss=loss, coded=coded):
+        return "truncated SVD"
+    return "MESSI (projective clustering by EM)"
+
+
+def _less(plan: PlanFigures) -> str:
+    """What to ask for, for a smaller plan."""
+    return "fewer bytes" if plan.coded else "a higher rate"
 
 
 def _subject(plan: PlanFigures, *, affine: bool) -> tuple[str, str]:
@@ -165,7 +186,7 @@ def _subject(plan: PlanFigures, *, affine: bool) -> tuple[str, str]:
     if plan.k == 1:
         return f"one {noun} of dimension {plan.dimensions[0]}", "loses"
     one = "dimension" if min(plan.dimensions) == max(plan.dimensions) else "dimensions"
-    return f"{plan.k} {noun}s of {one} {name_dimensions(plan.dimensions)}", "lose"
+    return f"{plan.k} {noun}s of {one} {name_range(plan.dimensions)}", "lose"
 
 
 def _why(k: int, *, affine: bool, loss: str) -> str:

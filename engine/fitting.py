@@ -69,7 +69,7 @@ def fit_rows(
     chosen = choose_k(rows, request, progress)
     plan = plan_for(rows, replace(request, k=chosen))
     if isinstance(given, Tensor):
-        _check_range(given, plan.k)
+        check_range(given, plan.k)
     settings = _settings(request, plan, given is not None, rows)
     plan = replace(plan, loss=scale_loss(rows, plan, request.seed))
     result, starts = search(rows, plan, settings, given=given, progress=progress)
@@ -122,7 +122,16 @@ def _cycle_of(name: str) -> Iterator[str]:
     return chain(_AUTO_FIRST, cycle(_AUTO_CYCLE)) if name == "auto" else cycle((name,))
 
 
-def _check_range(labels: Tensor, k: int) -> None:
+def check_range(labels: Tensor, k: int) -> None:
+    """Refuse a first partition of more parts than are fitted.
+
+    Args:
+        labels: Shape (n,), int64.
+        k: Number of subspaces.
+
+    Raises:
+        ParameterError: If a label is not in 0 … k − 1.
+    """
     if not len(labels):  # a process that holds no rows
         return
     if int(labels.min()) < 0 or int(labels.max()) >= k:

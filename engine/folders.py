@@ -13,6 +13,7 @@ import platform
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,7 +43,10 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     try:
         temporary.mkdir()
         write(temporary)
+        mode = _usual_mode(temporary)
         for path in [*temporary.rglob("*"), temporary]:
+            if path.is_file():
+                path.chmod(mode)
             _flush(path)
         _put_in_place(temporary, folder)
     except BaseException:  # an interrupt from the keyboard, too, leaves nothing
@@ -66,6 +70,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     temporary = _temporary_name(path.parent)
     try:
         write(temporary)
+        temporary.chmod(_usual_mode(path.parent))
         _flush(temporary)
         temporary.replace(path)
     except BaseException:
@@ -128,6 +133,15 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _usual_mode(folder: Path) -> int:
+    """Who may read a new file there: safetensors lets nobody but the owner, whatever the umask."""
+    probe = _temporary_name(folder)
+    probe.touch()
+    mode = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    return mode
 
 
 def _flush(path: Path) -> None:

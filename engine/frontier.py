@@ -1,30 +1,30 @@
 """Error against stored bytes: every way to store a table side by side, and which is best at a size.
 
 A compression rate counts numbers (`engine.curves`); bytes are what a file takes. So fits in 32, 8
-and 4 bits and plain rounding of the whole table stand on one axis.
+and 4 bits, coded subspaces and plain rounding of the whole table stand on one axis.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from math import log
-from statistics import fmean
 from typing import Any, Literal
 
 from numpy import interp
 
-from engine.curves import error_of
-from engine.grid import ROUNDING, WEIGHTED_SVD, SweepCell
-
-Family = Literal["messi", "svd", "rounding"]
+Family = Literal["messi", "coded", "svd", "rounding", "product"]
 
 FAMILY_NAMES: dict[Family, str] = {
     "rounding": "Plain rounding",
+    "product": "Product quantisation",
     "messi": "k subspaces",
+    "coded": "Coded subspaces",
     "svd": "SVD",
 }
+_OF_ALL_BITS = ("coded", "product")
+"""Families whose lines have no number of bits to be told apart by."""
 # Shares of the table in float32. Rounding to 2, 3, 4 and 8 bits takes a little over 1/16, 3/32, 1/8
 # and 1/4, and each fits in one of these.
 _BUDGETS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.13, 0.2, 0.27, 0.5)
@@ -37,16 +37,20 @@ class BytePoint:
     """One way to store the table.
 
     Attributes:
-        family: ``"messi"``, ``"svd"`` (by weights or not) or ``"rounding"``.
+        family: ``"messi"``, ``"coded"``, ``"svd"`` (by weights or not), ``"rounding"`` or
+            ``"product"``, which is product quantisation.
         line: The method, as in ``"k = 5"``, or for rounding which numbers share a step: ``"a step a
             row"``. Points of one line differ in size and bits alone.
-        k: Number of subspaces; 0 for rounding.
-        bits: Of a coordinate, or of every number for rounding.
-        rate: Compression rate asked for, which counts numbers; 0 for rounding.
+        k: Number of subspaces; 0 for rounding and products.
+        bits: Of a coordinate, or of every number for rounding; 0 for coded, where each coordinate
+            has its own, and for products.
+        rate: Compression rate asked for, which counts numbers; 0 where there is none.
         stored_bytes: Of everything stored; the mean over the seeds.
         value: The error, or what else `SizeCurves.measure` is; the mean over the seeds.
         lowest: The least of them.
         highest: The greatest of them.
+        plan: What makes it, as keyword arguments of `engine.plans.CompressionConfig`; None where
+            nothing here does, as of rounding.
     """
 
     family: Family
@@ -58,12 +62,15 @@ class BytePoint:
     value: float
     lowest: float
     highest: float
+    plan: dict[str, Any] | None = field(default=None, hash=False)
 
     @property
     def name(self) -> str:
         """In words: ``"k = 5 at 4 bits"``, ``"int4, a step a row"``."""
         if self.family == "rounding":
             return f"int{self.bits}, {self.line}"
+        if self.family in _OF_ALL_BITS:
+            return self.line
         return f"{self.line} at {self.bits} bits"
 
 
@@ -94,6 +101,8 @@ class SizeCurves:
         dense_bytes: Of the table in float32.
         higher_is_better: For accuracies; errors are better when lower.
         whole: The value of the table itself.
+        check: The quick check that measures it, by its name; None of errors.
+        weighted: Whether errors are weighted by use.
     """
 
     measure: str
@@ -101,6 +110,8 @@ class SizeCurves:
     dense_bytes: int
     higher_is_better: bool = False
     whole: float = 0.0
+    check: str | None = None
+    weighted: bool = False
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> SizeCurves:
@@ -113,6 +124,16 @@ class SizeCurves:
         points = tuple(BytePoint(**point) for point in values["points"])
         whole: dict[str, Any] = {**values, "points": points}
         return cls(**whole)
+
+    @property
+    def families(self) -> dict[Family, str]:
+        """Those that were measured, and what they are called."""
+        measured = {point.family for point in self.points}
+        return {family: name for family, name in FAMILY_NAMES.items() if family in measured}
+
+    def expected(self, point: BytePoint) -> float:
+        """What the plan of a point comes to: it has the best of the seeds."""
+        return point.highest if self.higher_is_better else point.lowest
 
     def frontier(self, points: Sequence[BytePoint] | None = None) -> tuple[BytePoint, ...]:
         """The points that no other beats with as few bytes, by rising bytes.
@@ -135,18 +156,25 @@ class SizeCurves:
         """The factorised methods, by name, each by rising bytes.
 
         Args:
-            bits: Only points of so many bits; the best coding at every size when left out, those
-                between two rates being read off a straight line between them.
+            bits: Only points of so many bits, and families that have all of them, as coded; the
+                best coding at every size when left out, those between two rates being read off a
+                straight line between them.
 
         Returns:
-            The SVDs first, then by k.
+            Product quantisation first, then the SVDs, then by k, coded subspaces last.
         """
         found: dict[str, dict[int, list[BytePoint]]] = {}
         for point in self.points:
-            if point.family != "rounding" and bits in (None, point.bits):
+            drawn = point.family in _OF_ALL_BITS or bits in (None, point.bits)
+            if point.family != "rounding" and drawn:
                 found.setdefault(point.line, {}).setdefault(point.bits, []).append(point)
         lines = {name: self._envelope(list(codings.values())) for name, codings in found.items()}
-        return dict(sorted(lines.items(), key=lambda item: (item[1][0].k, item[0])))
+
+        def place(item: tuple[str, tuple[BytePoint, ...]]) -> tuple[bool, int, str]:
+            name, (first, *_) = item
+            return first.family == "coded", first.k, name
+
+        return dict(sorted(lines.items(), key=place))
 
     def _envelope(self, codings: list[list[BytePoint]]) -> tuple[BytePoint, ...]:
         """The points of one method that are not beaten by another of its codings at their size."""
@@ -215,7 +243,7 @@ class SizeCurves:
             last = run[-1] is choices[-1]
             spans.setdefault(run[0].best.family, []).append(_span(run, last=last))
         clauses = [
-            f"{name} {'win' if family == 'messi' else 'wins'} {' and '.join(spans[family])}"
+            f"{name} {'win' if name.endswith('s') else 'wins'} {' and '.join(spans[family])}"
             for family, name in FAMILY_NAMES.items()
             if family in spans
         ]
@@ -244,56 +272,3 @@ def _span(run: Sequence[SizeChoice], *, last: bool) -> str:
     if last:
         return f"from {low} of the table's bytes on"
     return f"at {low}" if len(run) == 1 else f"from {low} to {high}"
-
-
-def read_size_curves(
-    cells: Sequence[SweepCell], *, dense_bytes: int, weighted: bool = False
-) -> SizeCurves:
-    """Gather the cells of a sweep by how the table is stored.
-
-    Args:
-        cells: Of one sweep.
-        dense_bytes: Of the table in float32.
-        weighted: Read the weighted error.
-
-    Raises:
-        ParameterError: If the weighted error is asked for and was not measured.
-    """
-    groups: dict[tuple[object, ...], list[SweepCell]] = {}
-    for cell in cells:
-        key = (cell.method, cell.k, cell.asked_rate, cell.bits, cell.group)
-        groups.setdefault(key, []).append(cell)
-    columns = max((cell.group for cell in cells), default=0)
-    points = [_point(group, columns, weighted=weighted) for group in groups.values()]
-    return SizeCurves(
-        measure="squared error, weighted by use" if weighted else "relative squared error",
-        points=tuple(sorted(points, key=lambda point: point.stored_bytes)),
-        dense_bytes=dense_bytes,
-    )
-
-
-def _point(group: list[SweepCell], columns: int, *, weighted: bool) -> BytePoint:
-    cell = group[0]
-    errors = [error_of(one, weighted=weighted) for one in group]
-    family: Family = "messi"
-    line = f"k = {cell.k}"
-    if cell.method == ROUNDING:
-        family, line = "rounding", name_group(cell.group, columns)
-    elif cell.method in ("svd", WEIGHTED_SVD):
-        family, line = "svd", "SVD" if cell.method == "svd" else "weighted SVD"
-    return BytePoint(
-        family=family,
-        line=line,
-        k=cell.k,
-        bits=cell.bits,
-        rate=cell.asked_rate,
-        stored_bytes=round(fmean(one.stored_bytes for one in group)),
-        value=fmean(errors),
-        lowest=min(errors),
-        highest=max(errors),
-    )
-
-
-def name_group(group: int, columns: int) -> str:
-    """Which numbers of a table share a step, in words: a row's, or ``group`` of them."""
-    return "a step a row" if group >= columns else f"groups of {group}"

@@ -22,8 +22,12 @@ from engine.requests import FitRequest
 SCHEMA_VERSION = 1
 WEIGHTED_SVD = "weighted svd"
 ROUNDING = "rounding"
+CODED = "coded"
+CODED_KS = (1, 4)
+CODED_SHARES = (0.02, 0.03, 0.05, 0.08, 0.13, 0.27)
+"""Sizes of coded subspaces that a sweep of fewer bits asks for, as `SweepConfig.shares`."""
 PLAIN_BITS = 32
-LISTS = ("rates", "ks", "seeds", "bits")
+LISTS = ("rates", "ks", "seeds", "bits", "shares")
 """Settings of a sweep that are tuples, which JSON has not."""
 
 
@@ -50,6 +54,8 @@ class SweepConfig:
             always measured. With any but 32, plain rounding of the whole table is measured too.
         basis_bits: Of each number of a basis beside them, 16 or 8. On MiniLM 8 instead of 16 save
             2 to 17 % of the bytes at 4 bits and add less than 0.0001 to the error.
+        shares: Coded subspaces (`CODED_KS` of them) are measured in so much of the table's bytes
+            in float32, each above 0, at most 1. They have bits of their own and no chance in them.
     """
 
     rates: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -66,6 +72,7 @@ class SweepConfig:
     weight_floor: float = DEFAULT_FLOOR
     bits: tuple[int, ...] = (8, 4)
     basis_bits: int = 8
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that the grid has cells.
@@ -89,6 +96,12 @@ class SweepConfig:
             listed = ", ".join(map(str, self.bits))
             raise ParameterError(f"a sweep measures its fits at 32, 8 and 4 bits, got {listed}")
         Coding(bits=8, basis_bits=self.basis_bits)
+        if not all(0 < share <= 1 for share in self.shares):
+            listed = ", ".join(f"{share:g}" for share in self.shares)
+            raise ParameterError(
+                f"shares of the table's bytes must be above 0 and at most 1, got {listed}; "
+                "0.03 is 3 %"
+            )
 
     @property
     def codings(self) -> tuple[Coding, ...]:
@@ -102,13 +115,13 @@ class SweepCell:
     """One fit as it is stored: at 32 bits, or in fewer. Or the table rounded, without any fit.
 
     Attributes:
-        method: ``"svd"``, ``"weighted svd"``, ``"messi"`` or ``"rounding"``.
+        method: ``"svd"``, ``"weighted svd"``, ``"messi"``, ``"coded"`` or ``"rounding"``.
         k: Number of subspaces; 0 for rounding.
         j: Their dimension; the largest where they differ. 0 for rounding.
-        asked_rate: The rate of the grid; 0 for rounding, which keeps every number.
+        asked_rate: The rate of the grid; 0 for rounding, which keeps every number, and for coded.
         rate: The rate reached: for k > 1 never below the one asked for, for the SVD never above.
-            It counts numbers, whatever their bits.
-        parameters: Numbers stored.
+            It counts numbers, whatever their bits; 0 for coded, where no number is like another.
+        parameters: Numbers stored; 0 for coded.
         stored_bytes: Bytes of everything stored.
         seed: Seed of the fit.
         relative_error: ‖A − Â‖² / ‖A‖².
@@ -116,9 +129,11 @@ class SweepCell:
         wall_seconds: Time of the fit; for fewer bits and for rounding, of the coding alone.
         least_j: Their least dimension.
         weighted_error: Σ w·‖x − x̂‖² / Σ w·‖x‖², or None without weights.
-        bits: Of a coordinate; for rounding, of every number of the table.
-        basis_bits: Of a number of a basis; 0 for rounding, which has none.
+        bits: Of a coordinate; for rounding, of every number of the table; 0 for coded, whose
+            coordinates differ.
+        basis_bits: Of a number of a basis; 0 for rounding, which has none, and for coded.
         group: For rounding, how many columns of a row share a step; 0 for fits.
+        share: For coded, the share of the table's bytes asked for; 0 for others.
     """
 
     method: str
@@ -137,6 +152,7 @@ class SweepCell:
     bits: int = PLAIN_BITS
     basis_bits: int = PLAIN_BITS
     group: int = 0
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +165,8 @@ class SweepResult:
         rows: n.
         columns: d.
         config: The grid.
-        cells: Every fit, the SVDs' first, each followed by itself in fewer bits; rounding last.
+        cells: Every fit, the SVDs' first, each followed by itself in fewer bits; then coded
+            subspaces; rounding last.
         notes: Cells that could not be, each a full sentence.
     """
 
@@ -164,7 +181,7 @@ class SweepResult:
     @property
     def fits(self) -> int:
         """How many fits were made; `cells` has each once for every coding."""
-        return len(plain_cells(self.cells))
+        return sum(cell.bits == PLAIN_BITS or cell.method == CODED for cell in self.cells)
 
     def to_csv(self) -> str:
         """One line a cell, with a header line."""
@@ -223,7 +240,8 @@ class SweepResult:
         """
         config = cast("dict[str, Any]", values["config"])
         cells = cast("list[dict[str, Any]]", values["cells"])
-        config = {"bits": (PLAIN_BITS,), **config}  # all there was before there were codings
+        # All there was before there were codings.
+        config = {"bits": (PLAIN_BITS,), "shares": (), **config}
         grid: dict[str, Any] = {
             **config,
             **{name: tuple(config[name]) for name in LISTS},

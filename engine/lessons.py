@@ -315,8 +315,9 @@ def line_with_outliers(rows: int = 40, outliers: int = 5, *, seed: int = 0) -> T
     place = 2 * torch.rand(rows, 1, generator=generator, dtype=torch.float64) - 1
     across = 0.04 * torch.randn(rows, 1, generator=generator, dtype=torch.float64)
     far = torch.tensor([[0.7, 1.1]], dtype=torch.float64)  # enough to turn the best line by 29°
-    spread = 0.08 * torch.randn(outliers, 2, generator=generator, dtype=torch.float64)
-    return torch.cat([torch.cat([place, across], dim=1), far + spread]) @ _turn(20.0)
+    turns = 2 * torch.pi * torch.arange(outliers, dtype=torch.float64) / outliers
+    ring = 0.15 * torch.stack([turns.cos(), turns.sin()], dim=1)  # so that each can be seen
+    return torch.cat([torch.cat([place, across], dim=1), far + ring]) @ _turn(20.0)
 
 
 def uneven_clusters(rows: int = 200, width: int = 12, *, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -69,6 +69,21 @@ def fit_bytes(n: int, d: int, *, k: int, j: float, plans: int, on_disk: bool = F
     return round(_FIT_FIXED + _SLACK * (coordinates + n * _FIT_ROW + frames))
 
 
+def coded_fit_bytes(n: int, d: int, *, k: int) -> int:
+    """What a fit of coded subspaces needs; the SVDs beside it, as few bytes, need less.
+
+    Args:
+        n: Rows.
+        d: Columns.
+        k: Subspaces.
+    """
+    # At worst nearly all rows lie in one subspace with bits along every direction: they are copied
+    # as float32, their levels beside them.
+    rows = 2 * n * d * FLOAT_BYTES
+    frames = d * d * (2 * k * SUBSPACE_NUMBER_BYTES + 8 * _SOLVER_NUMBERS)  # sums added up anew
+    return round(_FIT_FIXED + _SLACK * (rows + n * _FIT_ROW + frames))
+
+
 def layout_bytes(n: int) -> int:
     """What a UMAP layout of n rows needs, whatever their width."""
     return _UMAP_FIXED + n * _UMAP_ROW

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +10,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from engine.clustering.search import StartReport
 from engine.clustering.weighted_rows import WeightedRows
+from engine.coding.choosing import fit_cheapest
 from engine.coding.codes import Coding
 from engine.errors import EngineError, ParameterError, ShapeError
 from engine.factorization import Factorization, FitRecord
-from engine.fitting import Fit, fit_rows
+from engine.fitting import Fit, check_range, fit_rows
 from engine.progress import ProgressCallback, ignore_progress
 from engine.projection import project_rows
 from engine.provenance import fingerprint_matrix, installed_versions
 from engine.quantizing import quantize
-from engine.requests import DEFAULT_STARTS, FitRequest
+from engine.requests import DEFAULT_STARTS, FitRequest, coded_requests
 from engine.rows import RowMatrix, ShardedRows
 from engine.table import check_finite
 
@@ -57,6 +60,7 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
     k: int | str | Sequence[int] | None = None,
     j: int | Sequence[int] | None = None,
     rate: float | None = None,
+    max_bytes: int | None = None,
     allocation: str = "uniform",
     affine: bool = False,
     loss: str = "squared",
@@ -79,12 +83,18 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
     Args:
         matrix: Shape (n, d), float; finite; in memory, mapped from a file, or in shards. Half
             precision is computed in float32, block by block.
-        method: ``"messi"`` (k subspaces, EM) or ``"svd"`` (the best single subspace).
-        k: Number of subspaces, 1 … n; 5 when left out, 1 for the SVD. ``"auto"`` or a list of
-            candidates takes the k that loses least at the rate in a short trial fit.
+        method: ``"messi"`` (k subspaces, EM), ``"svd"`` (the best single subspace) or ``"coded"``
+            (k subspaces whose coordinates get the bits they earn; `engine.coding`).
+        k: Number of subspaces, 1 … n; 5 when left out, 1 for the SVD, 4 for coded. ``"auto"`` or a
+            list of candidates takes the k that loses least at the rate in a short trial fit; for
+            coded, of 1, 2, 4 and 8 or of the list, the one whose EM ends lowest within the bytes.
         j: Dimension of each subspace (the rank of an SVD), 1 … d, or a list j_1 … j_k, where 0 is
             allowed. Give j or the rate.
         rate: Share of the parameters to remove, 0 … 1; j is the largest that fits.
+        max_bytes: Size of ``"coded"``, in place of j or rate: most bytes of everything stored. Of
+            the options below it takes affine, weights, labels, max_iterations and tolerance, and
+            refuses what it has no use for. Nothing in it is drawn, so that every seed gives the
+            same, and its few bytes stay in memory whatever the workspace.
         allocation: ``"uniform"`` for one dimension j, or ``"optimal"``: each subspace gets the
             dimensions that lose least within the parameters of the rate (or of one j).
         affine: Whether subspaces may miss zero; each then stores an offset of d numbers.
@@ -97,10 +107,11 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
             thread count.
         n_init: Number of starts when ``seeding`` is one name or ``"auto"``. On tables of more
             than some 16,000 rows they race on a sample, and the best two go on to all rows.
+            ``"coded"`` has one start: by how much there is to lose of a row.
         seeding: A name from `engine.clustering.seeding.SEEDINGS`, ``"auto"`` for a mix of them,
             or how many starts of each, as in ``{"directions": 3, "random": 10}``.
         labels: A first partition of your own, shape (n,); run as one more start, on all rows.
-            With ``n_init=0`` it is the only one.
+            With ``n_init=0``, and for ``"coded"``, it is the only one.
         moves: How many times to merge two subspaces and split another, kept where it pays.
         max_iterations: EM step limit of a start.
         tolerance: A start is settled when a step lowers its cost by no more than this share.
@@ -113,11 +124,14 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
         progress: Called after every step; raises `engine.Cancelled` to stop.
 
     Returns:
-        The cheapest start's factorization; ``record.starts`` reports all of them.
+        The cheapest start's factorization; ``record.starts`` reports all of them. A coded one has
+            neither ``parameters`` nor ``rate``: only its bytes can be compared.
 
     Raises:
         ParameterError: If a parameter is out of range, k needs more memory than is free, or both
-            or neither of j and rate are given.
+            or neither of j and rate are given; for ``"coded"``, if max_bytes leaves no room, an
+            option is set that it does not take, or the numbers are too large or too small for
+            the floats that it stores.
         ShapeError: If the matrix, the weights or the labels have the wrong shape.
         SourceError: If the matrix holds NaN or infinity.
         EngineError: If the workspace has no room.
@@ -131,6 +145,7 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
         k=k,
         j=j,
         rate=rate,
+        max_bytes=max_bytes,
         allocation=allocation,
         affine=affine,
         loss=loss,
@@ -147,6 +162,8 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
         labels=None if labels is None else _check_labels(labels, len(points)),
         request=request,
     )
+    if method == "coded":
+        return _code(task, coding, fitter, progress)
     fit = fitter(task, progress)
     try:
         found = _record(task, fit, workspace)
@@ -158,23 +175,48 @@ def factorize(  # noqa: PLR0913 - the facade gathers what the parts below take a
         ) from error
 
 
+def _code(
+    task: FitTask, coding: Coding | None, fitter: Fitter, progress: ProgressCallback
+) -> Factorization:
+    """The method ``"coded"``: its codes are fitted with its subspaces, by this process alone."""
+    if coding is not None or fitter is not fit_alone:
+        raise ParameterError(
+            "method='coded' chooses its bits itself, in one process; leave bits and other "
+            "processes out"
+        )
+    started = time.perf_counter()
+    requests = coded_requests(task.request, len(task.points))
+    if task.labels is not None:
+        if len(requests) > 1:
+            raise ParameterError(
+                f"labels are a first partition for one k, got {len(requests)} of them to choose "
+                "from; give that k or leave labels out"
+            )
+        check_range(task.labels, requests[0].k)
+    rows = WeightedRows.of(task.points, task.weights)
+    found = fit_cheapest(rows, requests, given=task.labels, progress=progress)
+    fit = found.fit
+    start = StartReport(
+        seeding="energies" if task.labels is None else "given",
+        cost=fit.error,
+        cost_history=fit.cost_history,
+        converged=fit.converged,
+        refilled=0,
+        wall_seconds=time.perf_counter() - started,
+    )
+    return Factorization(
+        labels=fit.labels,
+        bases=fit.bases,
+        coordinates=fit.coordinates,
+        record=_fit_record(task, {"k": found.k}, (start,), fit.cost_history, found.notes),
+        offsets=fit.offsets,
+    )
+
+
 def _record(task: FitTask, fit: Fit, workspace: Path | None) -> Factorization:
     """The fitted subspaces with every row in its place, and how they came to be."""
-    config = {
-        **task.request.as_config(),
-        "k": fit.plan.k,
-        "loss": str(fit.plan.loss),
-        "weighted": task.weights is not None,
-    }
-    record = FitRecord(
-        method=task.request.method,
-        config=config,
-        source=fingerprint_matrix(task.points),
-        versions=installed_versions(),
-        starts=fit.starts,
-        cost_history=fit.result.cost_history,
-        notes=fit.notes,
-    )
+    chosen = {"k": fit.plan.k, "loss": str(fit.plan.loss)}
+    record = _fit_record(task, chosen, fit.starts, fit.result.cost_history, fit.notes)
     subspaces = fit.result.subspaces
     offsets = None if subspaces.offsets is None else tuple(subspaces.offsets)
     return project_rows(
@@ -184,6 +226,25 @@ def _record(task: FitTask, fit: Fit, workspace: Path | None) -> Factorization:
         record,
         offsets=offsets,
         workspace=workspace,
+    )
+
+
+def _fit_record(
+    task: FitTask,
+    chosen: Mapping[str, object],
+    starts: tuple[StartReport, ...],
+    cost_history: tuple[float, ...],
+    notes: tuple[str, ...] = (),
+) -> FitRecord:
+    """How it came to be; what the fit chose itself in place of what was asked."""
+    return FitRecord(
+        method=task.request.method,
+        config={**task.request.as_config(), **chosen, "weighted": task.weights is not None},
+        source=fingerprint_matrix(task.points),
+        versions=installed_versions(),
+        starts=starts,
+        cost_history=cost_history,
+        notes=notes,
     )
 
 

@@ -13,6 +13,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -83,7 +84,7 @@ def suggest_names(
     Raises:
         ShapeError: If the lengths differ.
 
-    Cost: about 0.2 s for 30,000 tokens.
+    Cost: about 0.3 s for 30,000 tokens, a tenth of it when asked again of the same.
     """
     if len(tokens) != len(labels) or len(typical) != k:
         raise ShapeError(
@@ -91,7 +92,7 @@ def suggest_names(
             f"got {len(labels):,} and {len(typical)}"
         )
     mark = piece_mark(tokens)
-    kinds, endings = _sort_tokens(tokens, mark)
+    kinds, endings = _sort_tokens(tuple(tokens), mark)
     names: list[str] = []
     for label in range(k):
         members = labels == label
@@ -109,7 +110,8 @@ def suggest_names(
     return _distinct(names, [_examples(rows, tokens, mark) for rows in typical])
 
 
-def _sort_tokens(tokens: Sequence[str], mark: str | None) -> tuple[list[_Kind], list[_Kind]]:
+@lru_cache(maxsize=2)  # plan after plan is made of the same tokens, and this is most of the time
+def _sort_tokens(tokens: tuple[str, ...], mark: str | None) -> tuple[list[_Kind], list[_Kind]]:
     """The kinds there are, and the endings of whole words; a token may be of several."""
     of_kind: dict[tuple[str, str | None], list[int]] = {}
     of_ending: dict[tuple[str, str | None], list[int]] = {}

@@ -9,16 +9,18 @@ from typing import Any
 
 from torch import Tensor
 
+from engine.budget import check_k, read_bytes
+from engine.coding.choosing import CODED_KS
 from engine.coding.codes import Coding
 from engine.errors import ParameterError, check_names
 from engine.factorization import Factorization
 from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
 from engine.frequencies.row_use import NO_WEIGHTS, RowUse, count_row_use
-from engine.memory import check_memory, fit_bytes
+from engine.memory import check_memory, coded_fit_bytes, fit_bytes
 from engine.methods import DEFAULT_STARTS, Fitter, factorize, fit_alone
 from engine.paths import user_data_folder
 from engine.progress import Progress, ProgressCallback, ignore_progress
-from engine.requests import AUTO_KS, DEFAULT_K, FitRequest
+from engine.requests import AUTO_KS, DEFAULT_CODED_K, DEFAULT_K, FitRequest
 from engine.table import EmbeddingTable
 
 _CROWDING_BYTES = 2 * 1024**3  # of the table: from here its coordinates go to the disk
@@ -27,6 +29,7 @@ _FIT_ARGUMENTS = (
     "k",
     "j",
     "rate",
+    "max_bytes",
     "allocation",
     "affine",
     "loss",
@@ -36,16 +39,22 @@ _FIT_ARGUMENTS = (
     "moves",
 )
 
+# Bytes of a table, where a plan is checked before there is one: of so large a table any share that
+# a person writes comes to a byte or more.
+_SOME_TABLE = 10**12
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompressionConfig:
     """A plan: what to fit and what to measure.
 
     Attributes:
-        method: ``"messi"`` or ``"svd"``.
-        k: Number of subspaces, or ``"auto"``; when left out 5, 1 for the SVD.
+        method: ``"messi"``, ``"svd"`` or ``"coded"``.
+        k: Number of subspaces, or ``"auto"``; when left out 5, 1 for the SVD, 4 for coded.
         j: Dimension of each subspace, or one for each, or None when the rate decides.
         rate: Share of the parameters to remove, or None when j is given.
+        max_bytes: Size of a coded plan: bytes, or a text that `engine.budget.read_bytes` knows,
+            such as ``"3%"`` of the table.
         allocation: ``"uniform"`` or ``"optimal"``, as in `engine.factorize`.
         affine: Whether subspaces may miss zero.
         loss: What a distance costs, as in `engine.factorize`.
@@ -54,7 +63,7 @@ class CompressionConfig:
         weight_power: As in `engine.token_weights`.
         weight_floor: As in `engine.token_weights`.
         seed: Decides every random choice.
-        n_init: Number of starts.
+        n_init: Number of starts; one for coded.
         seeding: As in `engine.factorize`.
         moves: Merge-and-split moves tried on the best start.
         bits: 8 or 4 for each coordinate, as in `engine.factorize`; None for 32.
@@ -67,6 +76,7 @@ class CompressionConfig:
     k: int | str | None = None
     j: int | Sequence[int] | None = None
     rate: float | None = None
+    max_bytes: int | str | None = None
     allocation: str = "uniform"
     affine: bool = False
     loss: str = "squared"
@@ -110,13 +120,19 @@ class CompressionConfig:
             )
         if isinstance(self.j, list):  # as JSON gives it back
             object.__setattr__(self, "j", tuple(self.j))
-        FitRequest(**self.fit_arguments)
+        FitRequest(**self.fit_arguments(_SOME_TABLE))
         Coding.asked(self.bits, self.basis_bits)
 
-    @property
-    def fit_arguments(self) -> dict[str, Any]:
-        """What `engine.factorize` is given of the fit, the weights and the labels apart."""
-        return {name: getattr(self, name) for name in _FIT_ARGUMENTS}
+    def fit_arguments(self, dense_bytes: int) -> dict[str, Any]:
+        """What `engine.factorize` is given of the fit, the weights and the labels apart.
+
+        Args:
+            dense_bytes: Of the table in float32.
+        """
+        found = {name: getattr(self, name) for name in _FIT_ARGUMENTS}
+        if self.max_bytes is not None:
+            found["max_bytes"] = read_bytes(self.max_bytes, dense_bytes)
+        return found
 
 
 def fit_plan(
@@ -143,7 +159,7 @@ def fit_plan(
     """
     return factorize(
         table.matrix,
-        **config.fit_arguments,
+        **config.fit_arguments(table.dense_bytes),
         weights=None if use is None else use.weights,
         labels=labels,
         bits=config.bits,
@@ -217,20 +233,33 @@ def check_fit_memory(table: EmbeddingTable, config: CompressionConfig) -> None:
 
     Raises:
         MemoryShortageError: If so.
+        ParameterError: If there are more subspaces than rows.
     """
     n, d = table.matrix.shape
-    k = max(AUTO_KS) if config.k == "auto" else config.k
+    if isinstance(config.k, int):
+        check_k(config.k, n)  # of more subspaces than rows memory says nothing of use
     j = (1 - config.rate) * d if config.rate is not None else config.j
+    work, advice = f"Compressing {n:,} × {d:,} numbers", "keep fewer rows, or close other programs"
+    if config.max_bytes is not None:
+        k = _largest_k(config, CODED_KS, DEFAULT_CODED_K)
+        check_memory(work, coded_fit_bytes(n, d, k=k), f"lower k, {advice}")
+        return
     needed = fit_bytes(
         n,
         d,
-        k=k if isinstance(k, int) else DEFAULT_K,
+        k=_largest_k(config, AUTO_KS, DEFAULT_K),
         j=max(j) if isinstance(j, Sequence) else min(d, j or 0),
         plans=2 if config.weights == NO_WEIGHTS else 3,
         on_disk=_workspace(table) is not None,
     )
-    advice = "raise the rate, lower k or keep fewer rows, or close other programs"
-    check_memory(f"Compressing {n:,} × {d:,} numbers", needed, advice)
+    check_memory(work, needed, f"raise the rate, lower k, {advice}")
+
+
+def _largest_k(config: CompressionConfig, candidates: Sequence[int], default: int) -> int:
+    """Of the k that are tried."""
+    if config.k == "auto":
+        return max(candidates)
+    return config.k if isinstance(config.k, int) else default
 
 
 def _workspace(table: EmbeddingTable) -> Path | None:

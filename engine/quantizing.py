@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.coding.codes import CodedMatrix, Coding, Stored, decoded
+from engine.coding.halves import in_half
 from engine.coding.rounding import code_columns, round_to_nearest
 from engine.errors import ParameterError
 from engine.factorization import Factorization
@@ -36,13 +37,13 @@ def quantize(plan: Factorization, coding: Coding, workspace: Path | None = None)
     """
     if plan.coding is not None:
         raise ParameterError(
-            f"this factorization is quantised already (at {plan.coding.bits} bits); quantise the "
-            "one it was made from"
+            f"this factorization is quantised already (at {plan.coding.named_bits} bits); quantise "
+            "the one it was made from"
         )
     bases = tuple(_code_basis(decoded(basis), coding.basis_bits) for basis in plan.bases)
     offsets = None
     if plan.offsets is not None:
-        offsets = tuple(_in_half(offset, "offsets") for offset in plan.offsets)
+        offsets = tuple(in_half(offset, "offsets") for offset in plan.offsets)
     coordinates = tuple(
         _code_coordinates(
             plan, cluster, basis, None if offsets is None else offsets[cluster], coding, workspace
@@ -64,17 +65,7 @@ def quantize(plan: Factorization, coding: Coding, workspace: Path | None = None)
 
 
 def _code_basis(basis: Tensor, bits: int) -> Stored:
-    return _in_half(basis, "bases") if bits == 16 else round_to_nearest(basis, bits=bits)
-
-
-def _in_half(numbers: Tensor, name: str) -> Tensor:
-    half = numbers.half()
-    if not bool(torch.isfinite(half).all()):
-        raise ParameterError(
-            f"{name} reach {float(numbers.abs().max()):.3g}, and float16, which would store them, "
-            f"{torch.finfo(torch.float16).max:.0f}; scale the table down or leave bits out"
-        )
-    return half
+    return in_half(basis, "bases") if bits == 16 else round_to_nearest(basis, bits=bits)
 
 
 def _code_coordinates(

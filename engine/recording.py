@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from engine.compression import Compression, CompressionConfig
 from engine.errors import FormatError
 from engine.factorization import Factorization
 from engine.figure_checks import read_compression_figures as read_compression_figures
-from engine.figures import is_plain_svd, name_dimensions
+from engine.figures import is_plain_svd
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.frequencies.running_text import languages
 from engine.grid import SweepResult
@@ -19,15 +19,22 @@ from engine.provenance import installed_versions
 from engine.records import RunRecord, RunSource
 from engine.sources import absolute_spec, expand_path
 from engine.table import EmbeddingTable
+from engine.wording import name_range, short_bytes
 
 SWEEP_FILE = "sweep.json"
+SEARCH_FIGURES = "search"
+"""Under this name the figures of a run hold how its size was found, where that was searched for."""
 
 FileWriter = Callable[[Path], None]
 """Puts a run's files into the empty folder it is given."""
 
 
 def record_compression(
-    table: EmbeddingTable, config: CompressionConfig, compression: Compression
+    table: EmbeddingTable,
+    config: CompressionConfig,
+    compression: Compression,
+    *,
+    search: Mapping[str, Any] | None = None,
 ) -> tuple[RunRecord, FileWriter]:
     """A finished compression as a run.
 
@@ -35,12 +42,18 @@ def record_compression(
         table: What was compressed.
         config: The plan.
         compression: What came of it.
+        search: How its size was found, as `engine.evaluation.sizes.SizeSearch.as_dict` gives
+            it; None where it was given. Its notes become those of the run as well.
 
     Returns:
         The record, and what writes the factorization beside it.
     """
     plan = {**asdict(config), "k": compression.figures.k}
-    return record_plan(table, plan, compression.as_dict()), compression.factorization.save
+    figures = compression.as_dict()
+    if search is not None:
+        notes = [*search["notes"], *compression.notes]
+        figures = {**figures, "notes": notes, SEARCH_FIGURES: dict(search)}
+    return record_plan(table, plan, figures), compression.factorization.save
 
 
 def record_plan(
@@ -59,11 +72,15 @@ def record_plan(
     if (use := figures["weights"]) is not None:
         figures = {**figures, "weights": {**use, "source": weights}}
     k, affine, loss = figures["k"], config.get("affine", False), config.get("loss", "squared")
-    what = "SVD" if is_plain_svd(k, affine=affine, loss=loss) else f"k = {k}"
+    rate_aware = figures["parameters"] is None
+    svd = is_plain_svd(k, affine=affine, loss=loss, coded=rate_aware)
+    what = "SVD" if svd else f"k = {k}"
     weighted = "" if figures["weighted_svd"] is None else ", weighted"
     bits = config.get("bits")
     coded = "" if bits is None else f", {bits} bits"
-    dimensions = name_dimensions(figures["dimensions"])
+    if rate_aware:
+        coded = f", coded to {short_bytes(figures['stored_bytes'])}"
+    dimensions = name_range(figures["dimensions"])
     return RunRecord(
         kind="compress",
         name=f"{table.name}, {what}, j = {dimensions}{weighted}{coded}",

@@ -20,7 +20,17 @@ from engine.provenance import installed_versions
 from engine.records import RunRecord, RunSource
 
 _OPTIONS = {"n_init": "starts"}  # named otherwise than their field
-_ALWAYS = ("k", "j", "rate", "seed", "rates", "ks", "seeds", "n_init")  # also where left out
+_ALWAYS = (
+    "k",
+    "j",
+    "rate",
+    "seed",
+    "rates",
+    "ks",
+    "seeds",
+    "n_init",
+    "shares",
+)  # also where left out
 _MEASURED = ("neighbours", "queries")  # settings of a plan that checks have no use for
 _CHECKED = ("run", "checks", "options")  # what a job that checks a plan is given
 _TOLD = ("data", "text", "probe_task")
@@ -199,6 +209,8 @@ def _options(config: CompressionConfig | SweepConfig, left_out: Iterable[str] = 
     for name, value in asdict(config).items():
         if name in left_out or value is None or not (name in changed or name in _ALWAYS):
             continue
+        if name == "n_init" and name not in changed and _is_coded(config):
+            continue  # there is one start, however many others take when they are not told
         if name in ("k", "ks", "j"):
             # A comma says that it is one dimension for each, even of one subspace.
             comma = "," if name == "j" and _is_list(value) and len(value) == 1 else ""
@@ -206,6 +218,10 @@ def _options(config: CompressionConfig | SweepConfig, left_out: Iterable[str] = 
         else:
             words.append(f"--{name}" if value is True else _option(name, value))
     return words
+
+
+def _is_coded(config: CompressionConfig | SweepConfig) -> bool:
+    return isinstance(config, CompressionConfig) and config.method == "coded"
 
 
 def _option(name: str, value: object) -> str:

@@ -17,12 +17,15 @@ from engine.clustering.allocation import Allocation, GivenDimensions, OptimalDim
 from engine.clustering.em import EMPlan
 from engine.clustering.losses import parse_loss
 from engine.clustering.weighted_rows import WeightedRows
+from engine.coding.choosing import CODED_KS
+from engine.coding.fitting import CodedRequest
 from engine.errors import ParameterError
 from engine.memory import SUBSPACE_NUMBER_BYTES, free_bytes
 
-METHODS = ("messi", "svd")
+METHODS = ("messi", "svd", "coded")
 ALLOCATIONS = ("uniform", "optimal")
 DEFAULT_K = 5
+DEFAULT_CODED_K = 4
 DEFAULT_STARTS = 10
 AUTO_KS = (1, 2, 3, 5, 8, 12, 16, 20)
 
@@ -35,6 +38,7 @@ class FitRequest:
     k: int | str | Sequence[int] | None = None
     j: int | Sequence[int] | None = None
     rate: float | None = None
+    max_bytes: int | None = None
     allocation: str = "uniform"
     affine: bool = False
     loss: str = "squared"
@@ -58,8 +62,7 @@ class FitRequest:
             raise ParameterError(
                 f"allocation must be one of {', '.join(ALLOCATIONS)}, got {self.allocation!r}"
             )
-        if (self.j is None) == (self.rate is None):
-            raise ParameterError("give either j (the dimension) or rate (the share to remove)")
+        self._check_size()
         if self.allocation == "optimal" and isinstance(self.j, Sequence):
             raise ParameterError(
                 "allocation='optimal' chooses the dimensions itself; give a rate or one j whose "
@@ -74,6 +77,66 @@ class FitRequest:
         if self.moves < 0:
             raise ParameterError(f"moves must not be negative, got {self.moves}")
         parse_loss(self.loss)
+
+    def _check_size(self) -> None:
+        if self.method == "coded":
+            self._check_coded()
+            return
+        if self.max_bytes is not None:
+            raise ParameterError(
+                f"max_bytes is the size of method='coded'; give method={self.method!r} a rate or j"
+            )
+        if (self.j is None) == (self.rate is None):
+            raise ParameterError("give either j (the dimension) or rate (the share to remove)")
+
+    def coded(self) -> tuple[CodedRequest, ...]:
+        """What it asks of the method ``"coded"``: a request for each k to choose from, rising.
+
+        Raises:
+            ParameterError: If its size or k is none of that method's.
+        """
+        if type(self.max_bytes) is not int or self.max_bytes < 1:
+            raise ParameterError(
+                "method='coded' needs max_bytes, the most bytes it may store, a whole number of at "
+                f"least 1; got {self.max_bytes!r}"
+            )
+        return tuple(
+            CodedRequest(
+                k=k,
+                max_bytes=self.max_bytes,
+                affine=self.affine,
+                max_iterations=self.max_iterations,
+                tolerance=self.tolerance,
+            )
+            for k in self._coded_ks()
+        )
+
+    def _coded_ks(self) -> tuple[int, ...]:
+        if self.k is None:
+            return (DEFAULT_CODED_K,)
+        if isinstance(self.k, int):
+            return (self.k,)
+        if isinstance(self.k, str) and self.k != "auto":
+            raise ParameterError(
+                f"k must be a whole number, a list of them or 'auto', got {self.k!r}"
+            )
+        candidates = CODED_KS if isinstance(self.k, str) else tuple(sorted(set(self.k)))
+        if not candidates:
+            raise ParameterError("a k to be chosen needs at least one candidate, got none")
+        return candidates
+
+    def _check_coded(self) -> None:
+        self.coded()
+        for name in ("j", "rate", "allocation", "loss", "seeding", "moves"):
+            if getattr(self, name) != self.__dataclass_fields__[name].default:
+                raise ParameterError(
+                    f"method='coded' spends max_bytes where they save most, squared distances "
+                    f"weighted, and takes no {name}; leave {name} out"
+                )
+        if self.n_init not in (0, 1, DEFAULT_STARTS):
+            raise ParameterError(
+                f"method='coded' has one start, got n_init = {self.n_init}; leave n_init out"
+            )
 
     def _check_counts(self) -> None:
         k = None if isinstance(self.k, str) else self.k  # "auto", seen to where k is chosen
@@ -106,6 +169,17 @@ def _are_whole(value: int | Sequence[int]) -> bool:
     """Whether it is what its type says: a notebook may pass 2.0."""
     numbers = value if isinstance(value, Sequence) else (value,)
     return all(type(number) is int for number in numbers)
+
+
+def coded_requests(request: FitRequest, n: int) -> list[CodedRequest]:
+    """The requests of the method ``"coded"`` that a table of n rows allows: one for each k.
+
+    Raises:
+        ParameterError: If the smallest k does not fit the rows.
+    """
+    found = request.coded()
+    check_k(min(one.k for one in found), n)
+    return [one for one in found if one.k <= n]
 
 
 def plan_for(rows: WeightedRows, request: FitRequest) -> EMPlan:

@@ -159,15 +159,16 @@ def repeats(a: Run, b: Run) -> bool:
 def plan_figures(record: RunRecord) -> dict[str, float | None]:
     """The figures people decide by, by name; None for what was not measured.
 
-    Beside the names of the record: ``svd_error`` and ``svd_neighbours`` of the SVD that was fitted
-    by the same error, ``neighbours_kept`` as a share, and ``wall_seconds``.
+    Beside the names of the record: ``svd_error`` of the plain SVD, ``weighted_svd_error`` of the
+    weighted one where there are weights, ``svd_neighbours`` of the one that was fitted by the same
+    error, ``neighbours_kept`` as a share, and ``wall_seconds``.
     """
     figures = record.figures
     rival = "svd" if figures.get("weighted_svd") is None else "weighted_svd"
-    error = "relative_error" if rival == "svd" else "weighted_error"
     return {
         **{name: _number(figures, name) for name in _PLAN},
-        "svd_error": _number(figures, rival, error),
+        "svd_error": _number(figures, "svd", "relative_error"),
+        "weighted_svd_error": _number(figures, "weighted_svd", "weighted_error"),
         "neighbours_kept": _number(figures, "neighbours_kept", "mean"),
         "svd_neighbours": _number(figures, rival, "neighbours_kept", "mean"),
         "wall_seconds": record.wall_seconds,

@@ -2,8 +2,9 @@
 
 Tensors: ``coordinates.C`` (n_c, j_c) and ``basis.C`` (j_c, d) for C = 0 … k−1, ``offset.C`` (d,)
 where subspaces are affine, and for k > 1 ``labels``, packed at ⌈log2 k⌉ bits
-(`engine.coding.packing`). What is coded is there as its codes, with ``.steps`` beside it
-(`engine.coding.codes`). Their bytes are the factorization's `stored_bytes`.
+(`engine.coding.packing`). What is coded is there as its codes, with ``.steps`` beside it and, where
+columns have bits of their own, ``.bits`` (`engine.coding`). Their bytes are the factorization's
+`stored_bytes`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.clustering.search import StartReport
-from engine.coding.codes import CodedMatrix, Coding, Stored
+from engine.coding.codes import CodedMatrix, Coding, Stored, parts_of, read_coding
+from engine.coding.mixed import MixedCoding, MixedMatrix
 from engine.coding.packing import bits_for, pack_integers, unpack_integers
 from engine.errors import EngineError, FormatError, ParameterError, ShapeError
 from engine.factorization import Factorization, FitRecord
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 
 TENSOR_FILE = "factorization.safetensors"
 RECORD_FILE = "factorization.json"
-SCHEMA_VERSION = 2
-_PLAIN_SCHEMA = 1  # of what is not coded: older versions read that as well
+SCHEMA_VERSION = 4
+_PLAIN_SCHEMA = 1
+_EVEN_SCHEMA = 3  # coded subspaces as they were before any release: of levels evenly apart
 
 
 def save_factorization(factorization: Factorization, folder: Path) -> None:
@@ -46,7 +49,7 @@ def save_factorization(factorization: Factorization, folder: Path) -> None:
     """
     coding = factorization.coding
     header = {
-        "schema": _PLAIN_SCHEMA if coding is None else SCHEMA_VERSION,
+        "schema": _schema_of(coding),
         "rows": factorization.shape[0],
         "columns": factorization.shape[1],
         "dimensions": list(factorization.dimensions),
@@ -57,7 +60,7 @@ def save_factorization(factorization: Factorization, folder: Path) -> None:
     tensors: dict[str, Tensor] = {}
     for name, parts in (("basis", factorization.bases), ("coordinates", factorization.coordinates)):
         for c, part in enumerate(parts):
-            tensors |= _tensors_of(f"{name}.{c}", part)
+            tensors |= {f"{name}.{c}{key}": own.contiguous() for key, own in parts_of(part).items()}
     if factorization.offsets is not None:
         tensors |= {f"offset.{c}": offset for c, offset in enumerate(factorization.offsets)}
     if factorization.k > 1:
@@ -73,17 +76,18 @@ def save_factorization(factorization: Factorization, folder: Path) -> None:
         ) from error
 
 
-def _tensors_of(name: str, part: Stored) -> dict[str, Tensor]:
-    if isinstance(part, CodedMatrix):
-        return {name: part.codes.contiguous(), f"{name}.steps": part.steps.contiguous()}
-    return {name: part.contiguous()}
+def _schema_of(coding: Coding | MixedCoding | None) -> int:
+    """The least that holds it, so that older versions read what they know."""
+    if coding is None:
+        return _PLAIN_SCHEMA
+    return 2 if isinstance(coding, Coding) else SCHEMA_VERSION
 
 
 def load_factorization(folder: Path) -> Factorization:
     """Read both files and check that they belong together.
 
     Raises:
-        FormatError: If a file is missing, damaged, or from a newer version.
+        FormatError: If a file is missing, damaged, or from a version that this one cannot read.
     """
     header = _read_header(folder)
     try:
@@ -105,9 +109,11 @@ def load_factorization(folder: Path) -> Factorization:
         raise FormatError(f"{folder} is damaged: {error} is missing") from error
     except (TypeError, IndexError, ParameterError, ShapeError) as error:
         raise FormatError(f"{folder} is damaged: {error}") from error
-    coded = 0 if coding is None else 1 + (coding.basis_bits < 16)  # steps beside the codes
-    declared = (dimensions, header["rows"], header["columns"], (2 + coded + affine) * k + (k > 1))
-    if declared != (list(factorization.dimensions), *factorization.shape, len(tensors)):
+    stored = (*factorization.bases, *factorization.coordinates)
+    expected = sum(len(parts_of(part)) for part in stored) + affine * k + (k > 1)
+    declared = (dimensions, header["rows"], header["columns"], coding, header["schema"], expected)
+    found = (list(factorization.dimensions), *factorization.shape, factorization.coding)
+    if declared != (*found, _schema_of(coding), len(tensors)):
         raise FormatError(f"{folder} is damaged: {RECORD_FILE} and {TENSOR_FILE} disagree")
     return factorization
 
@@ -127,10 +133,15 @@ def _read_header(folder: Path) -> dict[str, object]:
     if not isinstance(header, dict) or "schema" not in header:
         raise FormatError(f"{path} is not a factorization of ours")
     header = cast("dict[str, object]", header)
-    if header["schema"] not in (_PLAIN_SCHEMA, SCHEMA_VERSION):
+    if header["schema"] not in range(_PLAIN_SCHEMA, SCHEMA_VERSION + 1):
         raise FormatError(
             f"{path} has schema {header['schema']}, this version reads up to {SCHEMA_VERSION}; "
             "update subspace-atlas"
+        )
+    if header["schema"] == _EVEN_SCHEMA:
+        raise FormatError(
+            f"{path} holds coded subspaces of a development version, whose levels this one does "
+            "not know; compress again"
         )
     if header["schema"] != _PLAIN_SCHEMA:
         expected.add("coding")
@@ -145,13 +156,17 @@ def _labels(tensors: Mapping[str, Tensor], rows: int, k: int) -> Tensor:
     return unpack_integers(tensors["labels"], bits_for(k), rows)
 
 
-def _coding(header: Mapping[str, object]) -> Coding | None:
+def _coding(header: Mapping[str, object]) -> Coding | MixedCoding | None:
     if "coding" not in header:
         return None
-    return Coding(**cast("dict[str, int]", header["coding"]))
+    return read_coding(cast("Mapping[str, Any]", header["coding"]))
 
 
-def _basis(tensors: Mapping[str, Tensor], cluster: int, coding: Coding | None) -> Stored:
+def _basis(
+    tensors: Mapping[str, Tensor], cluster: int, coding: Coding | MixedCoding | None
+) -> Stored:
+    if isinstance(coding, MixedCoding):
+        return _mixed(tensors, f"basis.{cluster}", turned=True)
     codes = tensors[f"basis.{cluster}"]
     if coding is None or coding.basis_bits == 16:
         return codes
@@ -165,12 +180,25 @@ def _basis(tensors: Mapping[str, Tensor], cluster: int, coding: Coding | None) -
     )
 
 
-def _coordinates(tensors: Mapping[str, Tensor], cluster: int, coding: Coding | None) -> Stored:
+def _coordinates(
+    tensors: Mapping[str, Tensor], cluster: int, coding: Coding | MixedCoding | None
+) -> Stored:
+    if isinstance(coding, MixedCoding):
+        return _mixed(tensors, f"coordinates.{cluster}")
     codes = tensors[f"coordinates.{cluster}"]
     if coding is None:
         return codes
     steps = tensors[f"coordinates.{cluster}.steps"]
     return CodedMatrix(codes=codes, steps=steps, bits=coding.bits, columns=steps.shape[-1], group=1)
+
+
+def _mixed(tensors: Mapping[str, Tensor], name: str, *, turned: bool = False) -> MixedMatrix:
+    return MixedMatrix(
+        codes=tensors[name],
+        steps=tensors[f"{name}.steps"],
+        bits=tensors[f"{name}.bits"],
+        turned=turned,
+    )
 
 
 def _record(values: Mapping[str, object]) -> FitRecord:

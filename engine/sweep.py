@@ -1,4 +1,4 @@
-"""A grid of k and rates beside the SVD, in 32 and fewer bits, and plain rounding."""
+"""A grid of k and rates beside the SVD, in 32 and fewer bits, coded subspaces, plain rounding."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from engine.budget import (
     matching_rank,
     offset_parameters,
 )
-from engine.cells import Plan, fit_cells, rounding_cells, rounding_groups
+from engine.cells import Plan, coded_cell, fit_cells, rounding_cells, rounding_groups
 from engine.clustering.allocation import OptimalDimensions
+from engine.coding.fitting import NoRoomError
 from engine.errors import FormatError, ParameterError
 from engine.frequencies.row_use import NO_WEIGHTS, count_row_use
 from engine.grid import (
+    CODED,
+    CODED_KS,
     PLAIN_BITS,
     ROUNDING,
     SCHEMA_VERSION,
@@ -32,14 +35,14 @@ from engine.grid import (
     read_cell,
 )
 from engine.journal import Journal
-from engine.memory import check_memory, fit_bytes
+from engine.memory import FLOAT_BYTES, check_memory, coded_fit_bytes, fit_bytes
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.rows import RowMatrix
 from engine.table import EmbeddingTable
 
 __all__ = ["SweepCell", "SweepConfig", "SweepResult", "check_sweep_target", "run_sweep"]
 
-_STORED = ("bits", "basis_bits")  # settings that say how a fit is stored, not what it is
+_STORED = ("bits", "basis_bits", "shares")  # settings that say how a fit is stored, not what it is
 
 
 def run_sweep(
@@ -61,9 +64,9 @@ def run_sweep(
     Returns:
         The SVD at every rate, of the smallest rank that uses up the budget, so that no k has more
         numbers to spend than the SVD beside it; the same by weights where there are some; then
-        every k at every rate for every seed; after each of them itself in fewer bits, and after
-        all the table rounded to 8, 4, 3 and 2 bits. A cell with no room for one dimension is left
-        out and noted.
+        every k at every rate for every seed; after each of them itself in fewer bits; then coded
+        subspaces in every share of the bytes, and after all the table rounded to 8, 4, 3 and 2
+        bits. A cell with no room for one dimension is left out and noted.
 
     Raises:
         ParameterError: If a k does not fit the table, no cell does, or the journal is of another
@@ -93,15 +96,14 @@ def run_sweep(
             continue
         if plan.method == ROUNDING and not cells:
             break
-        try:
-            size = _size(table.matrix, plan, config)
-        except ParameterError as error:
-            notes[f"Left out: {error}."] = None
-            continue
         # Every EM step and every coding reports the same plan again, so that a cancel is heard
         # within it.
         beat = _repeat(report, progress)
-        made = _make(table.matrix, plan, size, config, weights, beat)
+        try:
+            made = _make(table.matrix, plan, config, weights, beat)
+        except _LeftOut as error:
+            notes[f"Left out: {error}."] = None
+            continue
         cells += made
         if kept is not None:
             kept.append(*map(asdict, made))
@@ -121,18 +123,21 @@ def run_sweep(
 
 def _check_memory(table: EmbeddingTable, config: SweepConfig) -> None:
     n, d = table.matrix.shape
+    advice = "leave out the lowest rates, keep fewer rows, or close other programs"
     j = (1 - min(config.rates)) * d
-    check_memory(
-        f"A sweep of {n:,} × {d:,} numbers",
-        fit_bytes(n, d, k=max(config.ks, default=1), j=j, plans=2),  # one, and it in fewer bits
-        "leave out the lowest rates, keep fewer rows, or close other programs",
-    )
+    needed = fit_bytes(n, d, k=max(config.ks, default=1), j=j, plans=2)  # one, and in fewer bits
+    if config.shares:
+        needed = max(needed, coded_fit_bytes(n, d, k=max(CODED_KS)))
+    check_memory(f"A sweep of {n:,} × {d:,} numbers", needed, advice)
+
+
+class _LeftOut(Exception):
+    """A cell with no room for what was asked; the text says why."""
 
 
 def _make(
     matrix: RowMatrix,
     plan: Plan,
-    size: dict[str, Any],
     config: SweepConfig,
     weights: Tensor | None,
     progress: ProgressCallback,
@@ -140,8 +145,17 @@ def _make(
     """Fit a plan, or round the table, and measure it."""
     if plan.method == ROUNDING:
         return rounding_cells(matrix, config, weights, progress)
-    own = None if plan.method == "svd" else weights
-    arguments = {**plan.arguments(config), **size, "weights": own}
+    arguments = plan.arguments(config) | {"weights": None if plan.method == "svd" else weights}
+    try:
+        arguments |= _size(matrix, plan, config)
+    except ParameterError as error:
+        raise _LeftOut(str(error)) from error
+    if plan.method == CODED:
+        try:
+            return [coded_cell(matrix, plan, arguments, weights, progress)]
+        except NoRoomError as error:
+            # One note, however many sizes.
+            raise _LeftOut("coded subspaces of sizes with no room for a basis vector") from error
     return fit_cells(matrix, plan, arguments, config.codings, weights, progress)
 
 
@@ -155,7 +169,13 @@ def _plans(config: SweepConfig, n: int) -> list[Plan]:
     ours = [
         Plan("messi", k, rate, seed) for k in ks for rate in config.rates for seed in config.seeds
     ]
-    return svd + ours + ([_rounding(config)] if config.codings else [])
+    coded = [
+        Plan(CODED, k, 0.0, config.seeds[0], share)
+        for k in CODED_KS
+        if k <= n
+        for share in config.shares
+    ]
+    return svd + ours + coded + ([_rounding(config)] if config.codings else [])
 
 
 def _rounding(config: SweepConfig) -> Plan:
@@ -182,11 +202,12 @@ def _finished(journal: Journal, config: SweepConfig, columns: int) -> dict[Plan,
         ) from error
     found: dict[Plan, dict[tuple[int, int, int], SweepCell]] = {}
     for cell in cells:
-        plan = Plan(cell.method, cell.k, cell.asked_rate, cell.seed)
+        plan = Plan(cell.method, cell.k, cell.asked_rate, cell.seed, cell.share)
         found.setdefault(plan, {})[cell.bits, cell.basis_bits, cell.group] = cell
     fitted = [(PLAIN_BITS, PLAIN_BITS, 0), *((c.bits, c.basis_bits, 0) for c in config.codings)]
     rounded = [(bits, 0, group) for bits, group in rounding_groups(columns)]
-    wanted = {plan: rounded if plan.method == ROUNDING else fitted for plan in found}
+    own = {ROUNDING: rounded, CODED: [(0, 0, 0)]}
+    wanted = {plan: own.get(plan.method, fitted) for plan in found}
     return {
         plan: [found[plan][key] for key in keys]
         for plan, keys in wanted.items()
@@ -195,14 +216,14 @@ def _finished(journal: Journal, config: SweepConfig, columns: int) -> dict[Plan,
 
 
 def _size(matrix: RowMatrix, plan: Plan, config: SweepConfig) -> dict[str, Any]:
-    """Rank of an SVD, rounded up in its favour; what k subspaces get, rounded down; or nothing.
+    """Rank of an SVD, rounded up in its favour; what k subspaces get, rounded down; or bytes.
 
     Raises:
         ParameterError: If there is no room.
     """
     n, d = matrix.shape
-    if plan.method == ROUNDING:
-        return {}
+    if plan.method == CODED:
+        return {"max_bytes": int(plan.share * FLOAT_BYTES * n * d)}
     if plan.method != "messi":
         dimension_for_rate(n, d, 1, plan.rate)  # as the others: none at all where none fits
         return {"j": matching_rank(n, d, ceil((1 - plan.rate) * n * d))}

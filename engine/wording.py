@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 BAND_TITLES = {
     "never": "never",
     "rare": "up to 1 in a million",
@@ -33,6 +35,12 @@ def short_bytes(value: float) -> str:
 def fewer_or_more(rate: float) -> str:
     """What a compression rate means: 40.2% fewer."""
     return f"{abs(rate):.1%} {'fewer' if rate >= 0 else 'more'}"
+
+
+def name_range(numbers: Sequence[int]) -> str:
+    """Whole numbers as a person says them: "216", or "6 to 309" where they differ."""
+    least, most = min(numbers), max(numbers)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def duration(seconds: float) -> str:

@@ -8,8 +8,9 @@ import streamlit as st
 
 from engine import EmbeddingTable, EngineError
 from engine.evaluation.glue import summary as glue_summary
-from engine.figures import is_plain_svd, name_dimensions
+from engine.figures import is_plain_svd
 from pages.parts import (
+    by_bytes,
     check_picker,
     check_results,
     entry,
@@ -17,13 +18,14 @@ from pages.parts import (
     history,
     inputs,
     jobs,
+    promises,
     state,
 )
 from pages.parts.glue_results import introduce_glue, show_glue, show_own_run
 from pages.parts.state import Source, View
-from pages.parts.wording import fewer_or_more, literal, short_bytes
+from pages.parts.wording import fewer_or_more, literal, name_range, short_bytes
 
-_CHECKS, _GLUE = "Quick checks", "GLUE results"
+_CHECKS, _SIZES, _GLUE = "Quick checks", "Every size", "GLUE results"
 
 
 def main() -> None:
@@ -32,13 +34,13 @@ def main() -> None:
     source, table, problem = _choose_table()
     evidence = st.segmented_control(
         "Evidence",
-        [_CHECKS, _GLUE],
+        [_CHECKS, _SIZES, _GLUE],
         default=_CHECKS,
         required=True,
         key="accuracy-evidence",
         bind="query-params",
-        help="Quick checks take seconds and look at your plan. GLUE results were measured ahead, "
-        "with hours of fine-tuning.",
+        help="Quick checks take seconds and look at your plan. The other two were measured ahead: "
+        "sentence similarity by every way to store the table, and GLUE with hours of fine-tuning.",
     )
     if evidence == _GLUE:  # which are of models of their own, whatever the sidebar names
         jobs.show_others()
@@ -47,8 +49,23 @@ def main() -> None:
         st.error(literal(problem), icon=":material/error:")
     elif source is None or table is None:
         st.info("Name a model or a file in the sidebar to check a plan of it.")
+    elif evidence == _SIZES:
+        promises.follow(source, table)
+        _sizes(source, table)
     else:
         _checks(source, table)
+
+
+def _sizes(source: Source, table: EmbeddingTable) -> None:
+    accuracy = state.measured_accuracy(table)
+    if accuracy is None:
+        st.markdown(
+            f"Of **{literal(table.name)}** no accuracy was measured ahead, as it was of the "
+            "bundled model. **Compare** shows the error of every size of any table, and the quick "
+            "checks what one plan of it is worth."
+        )
+        return
+    by_bytes.show(source, table, accuracy)
 
 
 def _choose_table() -> tuple[Source | None, EmbeddingTable | None, str]:
@@ -127,16 +144,21 @@ def _describe(view: View) -> str:
     """Which plan it is: the one in the link, or the one that ships."""
     figures, factorization = view.figures, view.factorization
     loss = str(factorization.record.config.get("loss", "squared"))
-    plain = is_plain_svd(figures["k"], affine=factorization.affine, loss=loss)
+    plain = is_plain_svd(
+        figures["k"],
+        affine=factorization.affine,
+        loss=loss,
+        coded=figures["parameters"] is None,
+    )
     weighted = "" if figures["weights"] is None else ", tokens weighted by use"
     coding = factorization.coding
-    bits = "" if coding is None else f", {coding.bits} bits a number"
+    bits = "" if coding is None else f", {coding.named_bits} bits a number"
+    fewer = "" if figures["rate"] is None else f"{fewer_or_more(figures['rate'])} numbers, "
     shipped = "the plan that ships with the app" if view.run_id is None else "your plan"
     return (
         f"{shipped}, **{'SVD' if plain else 'k = ' + str(figures['k'])}**, "
-        f"j = {name_dimensions(figures['dimensions'])}{weighted}{bits}, "
-        f"{fewer_or_more(figures['rate'])} numbers, {short_bytes(figures['stored_bytes'])} of "
-        f"{short_bytes(figures['dense_bytes'])}"
+        f"j = {name_range(figures['dimensions'])}{weighted}{bits}, "
+        f"{fewer}{short_bytes(figures['stored_bytes'])} of {short_bytes(figures['dense_bytes'])}"
     )
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from engine import EmbeddingTable, EngineError
-from pages.parts import entry, error_curves, inputs, jobs, k_against_svd, state, sweeping, two_plans
+from pages.parts import (
+    entry,
+    error_curves,
+    inputs,
+    jobs,
+    k_against_svd,
+    promises,
+    state,
+    sweeping,
+    two_plans,
+)
 from pages.parts.state import Source
 from pages.parts.wording import literal
 
@@ -46,7 +56,7 @@ def main() -> None:
 def _show_sweep(source: Source, table: EmbeddingTable, *, live: bool) -> None:
     """What reads a sweep, with the controls to run one."""
     sweeping.show_controls(source, table)
-    jobs.show_others("sweep")
+    promises.follow(source, table)
     if jobs.outcome("sweep", source) is not None:
         st.toast("The sweep is done.", icon=":material/check:")
     found = sweeping.newest(table)
@@ -56,7 +66,7 @@ def _show_sweep(source: Source, table: EmbeddingTable, *, live: bool) -> None:
     if live:
         k_against_svd.show(sweep, origin)
     else:
-        error_curves.show(table, sweep, origin)
+        error_curves.show(source, table, sweep, origin)
 
 
 entry.enter_by_app()

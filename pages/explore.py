@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from engine import EmbeddingTable, EngineError
@@ -48,6 +50,24 @@ def main() -> None:
     if pressed:
         jobs.start("compress", source, {"config": plan})
         st.rerun()  # the button then shows that it is busy
+    # However much stands above it, the map keeps its place among the page's elements: in another
+    # one the browser would draw it anew, at the cost of the job that was just begun.
+    with st.container():
+        view = _show_above(source, table, plan)
+    _explore(source, table, view)
+    jobs.job_queue()  # made last, so that its imports do not delay the first map
+
+
+def _invite() -> None:
+    st.title("Subspace Atlas")
+    st.info(
+        "Name a model or a file in the sidebar to see its tokens, or go back to the bundled model.",
+        icon=":material/arrow_back:",
+    )
+
+
+def _show_above(source: Source, table: EmbeddingTable, plan: dict[str, Any] | None) -> View | None:
+    """Jobs, messages and figures; the plan to look at."""
     done = jobs.outcome("compress", source)
     if done is not None:
         state.choose_run(done["run"])
@@ -61,21 +81,12 @@ def main() -> None:
     shown_below = ("model",) if view is not None and has_model(table) else ()
     jobs.show_others("compress", "layout", "measure", *shown_below)
     _headline(table, view)
-    if view is not None and plan is not None and differs(plan, view.config):
+    if view is not None and plan is not None and differs(plan, view.config, table.dense_bytes):
         st.caption(
             ":material/info: This is another plan than the one in the sidebar, which is made when "
             "you press **Compress**."
         )
-    _explore(source, table, view)
-    jobs.job_queue()  # made last, so that its imports do not delay the first map
-
-
-def _invite() -> None:
-    st.title("Subspace Atlas")
-    st.info(
-        "Name a model or a file in the sidebar to see its tokens, or go back to the bundled model.",
-        icon=":material/arrow_back:",
-    )
+    return view
 
 
 def _headline(table: EmbeddingTable, view: View | None) -> None:
@@ -105,7 +116,8 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with bar:
         kind, dimensions = choose_layout()
-    drawn = find_layout(source, table, kind, dimensions)
+    with st.container():
+        drawn = find_layout(source, table, kind, dimensions)
     left, right = st.columns([2.1, 1], gap="medium")
     with right:
         selection = choose_tokens(table, view)

@@ -15,8 +15,8 @@ def main() -> None:
     table, problem = _choose_table()
     st.title("Why several subspaces?")
     st.markdown(
-        "Six short lessons, about ten minutes. Every picture shows something before you touch it. "
-        "Turn those in space with the mouse; all others move by the controls beside them."
+        "Six short lessons, about ten minutes, top to bottom; nothing has to be touched. Pictures "
+        "in space turn with the mouse, all others move by the controls beside them."
     )
     for number, (title, show) in enumerate(
         (
@@ -30,7 +30,7 @@ def main() -> None:
     ):
         st.header(f"{number} · {title}", divider="gray")
         show()
-    st.header("6 · Your own rows", divider="gray")
+    st.header("6 · The same on real rows", divider="gray")
     if problem:
         st.error(literal(problem), icon=":material/error:")
     elif table is None:

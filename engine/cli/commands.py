@@ -33,6 +33,7 @@ from engine.cli.screen import (
     show_place,
     show_sweep,
 )
+from engine.cli.smallest import SizeRequest, show_search, size_options
 from engine.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def app(port: int | None, no_browser: bool) -> None:
 
 @group.command()
 @source_options
+@size_options
 @plan_options
 @click.option(
     "--neighbours",
@@ -90,7 +92,7 @@ def compress(
     as_json: bool,
     output: Path | None,
     fitter: Fitter,
-    **plan: Any,  # noqa: ANN401 - the plan options, each checked by the config
+    **plan: Any,  # noqa: ANN401 - options of the size and the plan, each checked by the config
 ) -> None:
     """Fit k subspaces to the rows of SOURCE, beside the SVD that stores as much.
 
@@ -100,6 +102,8 @@ def compress(
     Of a model, -o becomes a folder with the smaller model, which loads like any other. Of a plain
     table, or a tensor named by --tensor, it becomes a run folder with the factorization. Without
     -o the run goes to where the app lists it.
+
+    With --max-drop and --check the size is found: the smallest that loses no more on that check.
     """
     from engine.compression import compress_table
     from engine.export.compressing import find_target
@@ -107,15 +111,21 @@ def compress(
     from engine.sources import load_table
 
     _check_place(output)
-    config = read_plan(plan)
+    size = SizeRequest(plan)
+    config = read_plan(plan) if size.max_drop is None else None
     table = load_table(source, tensor=tensor, tokens=tokens)
     target = find_target(table) if output is not None and tensor is None else None
     if target is not None and output is not None:
         target.check_room(output)
-    smaller = None
+    found, smaller = None, None
     with progress_bars() as progress:
+        if config is None:
+            model = source if tensor is None and tokens is None else table
+            found = size.find(model, plan, fitter, progress)
+            config = found.config
         compression = compress_table(table, config, fitter=fitter, progress=progress)
-        record, write = record_compression(table, config, compression)
+        search = None if found is None else found.as_dict()
+        record, write = record_compression(table, config, compression, search=search)
         if target is not None:
             smaller = target.shrink(compression.factorization, record, progress=progress)
             record, write = smaller.record, smaller.write
@@ -123,6 +133,8 @@ def compress(
     if as_json:
         print_json({"run": str(run.folder), "source": table.name, **record.figures})
         return
+    if found is not None:
+        show_search(found)
     show_compression(table.name, compression)
     if smaller is not None:
         show_cost(smaller)
@@ -149,6 +161,12 @@ def compress(
     help="Store every fit in so many bits as well, and round the whole table beside them; 32 for "
     "neither.",
 )
+@click.option(
+    "--shares",
+    default="0.02,0.03,0.05,0.08,0.13,0.27",  # engine.grid.CODED_SHARES, which takes torch to load
+    show_default=True,
+    help="Measure coded subspaces in so much of the table's bytes as well; empty for none.",
+)
 @click.option("--basis-bits", type=int, help="16 or 8 for the bases beside those; 8 when left out.")
 @click.option("--seeding", help="As compress takes it, by name; auto when left out.")
 @click.option(
@@ -166,7 +184,7 @@ def sweep(
     output: Path | None,
     **grid: Any,  # noqa: ANN401 - the options of the grid, each checked by the config
 ) -> None:
-    """Fit every k at every rate to the rows of SOURCE, beside the SVD and plain rounding.
+    """Fit every k at every rate to the rows of SOURCE, beside the SVD, coded and plain rounding.
 
     With -o, finished fits are kept in OUTPUT.partial until all are done; the same command takes
     them over after it was stopped.

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 from rich.table import Table
 
-from engine.cli.options import plan_options, read_plan, source_options
+from engine.cli.options import check_options, given, plan_options, read_plan, source_options
 from engine.cli.screen import plain_console, print_json, progress_bars
 from engine.errors import EngineError
 from engine.wording import short_bytes
@@ -33,14 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--list", "only_list", is_flag=True, help="Say of each check whether it can be run.")
 @plan_options
-@click.option(
-    "--data",
-    help="Folder of GLUE as TSV files, and of word sets; SUBSPACE_ATLAS_DATA names it too.",
-)
-@click.option("--text", help="Text file, one sentence a line, instead of the built-in sentences.")
-@click.option(
-    "--probe-task", default="sst2", show_default=True, help="The GLUE task of the check probe."
-)
+@check_options
 def evaluate(
     *,
     source: str,
@@ -62,8 +55,8 @@ def evaluate(
     from engine.evaluation.subject import CheckOptions
     from engine.sources import load_table
 
-    names = ("data", "text", "probe_task")
-    options = CheckOptions(**{name: settings.pop(name) for name in names}, seed=settings["seed"])
+    told = given({name: settings.pop(name) for name in ("data", "text", "probe_task")})
+    options = CheckOptions(**told, seed=settings["seed"])
     config = _plan(settings)
     model: str | EmbeddingTable = source
     if tensor is not None or tokens is not None:
@@ -85,12 +78,12 @@ def evaluate(
 def _plan(settings: dict[str, Any]) -> CompressionConfig | None:
     """The plan, where any of its options was given; the seed is that of the checks as well."""
     context = click.get_current_context()
-    given = {
+    named = {
         name
         for name in settings
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    return read_plan(settings) if given - {"seed"} else None
+    return read_plan(settings) if named - {"seed"} else None
 
 
 def _show_checks(subject: Subject, *, as_json: bool) -> None:
@@ -119,7 +112,7 @@ def _show(found: Evaluation) -> None:
             lead = result.lead(score)
             if lead is not None:
                 told = "" if lead.excludes_zero else ", inside noise"
-                console.print(f"Ahead of {score.variant} by {_ranged(lead)}{told}.")
+                console.print(f"Ahead of {score.variant} by {ranged(lead)}{told}.")
         for note in result.notes:
             console.print(f"Note: {note}")
         for name, figures in result.details.items():
@@ -147,14 +140,15 @@ def _table(name: str, result: CheckResult) -> Table:
         table.add_row(
             score.variant,
             short_bytes(score.stored_bytes),
-            _ranged(score.value),
-            "" if score.role == "original" else _ranged(result.loss(score)),
+            ranged(score.value),
+            "" if score.role == "original" else ranged(result.loss(score)),
             f"{score.seconds:.1f}",
         )
     return table
 
 
-def _ranged(interval: Interval) -> str:
+def ranged(interval: Interval) -> str:
+    """A figure with where 95 % of resamples put it."""
     value, low, high = (
         f"{figure:.2f}".replace("-", "−")
         for figure in (interval.value, interval.low, interval.high)

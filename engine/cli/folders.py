@@ -96,7 +96,7 @@ def report(run: str, output: Path, as_json: bool) -> None:
 
 
 def _describe(factorization: Factorization) -> dict[str, object]:
-    record = factorization.record
+    record, coding = factorization.record, factorization.coding
     return {
         "method": record.method,
         "rows": factorization.shape[0],
@@ -105,6 +105,7 @@ def _describe(factorization: Factorization) -> dict[str, object]:
         "dimensions": list(factorization.dimensions),
         "parameters": factorization.parameters,
         "stored_bytes": factorization.stored_bytes,
+        "bits": None if coding is None else coding.bits,
         "rate": factorization.rate,
         "config": record.config,
         "source": record.source,

@@ -11,6 +11,7 @@ import click
 
 from engine.cli.options import given, parse_list
 from engine.cli.screen import print_json, progress_bars
+from engine.errors import ParameterError
 
 if TYPE_CHECKING:
     from engine.evaluation.glue.cells import GlueCell
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 @click.option("--tasks", help="GLUE tasks, as in rte,mrpc; all nine when left out.")
 @click.option(
     "--plans",
-    help="svd, k5, k5-optimal, and each with -weighted; "
+    help="svd, k5, k5-optimal, k4-coded, and each with -weighted; "
     "svd,svd-weighted,k2,k5,k5-weighted,k5-optimal-weighted when left out.",
 )
 @click.option("--rates", help="Shares of the embedding to remove; 0.2,0.4,0.6,0.8 when left out.")
+@click.option("--shares", help="Shares of its bytes that coded plans keep; 0.05 when left out.")
 @click.option("--seeds", help="0 when left out.")
 @click.option("--epochs", type=int, help="Of fine-tuning; 3 when left out.")
 @click.option(
@@ -74,6 +76,7 @@ def glue(  # noqa: PLR0913 - one parameter an option
     tasks: str | None,
     plans: str | None,
     rates: str | None,
+    shares: str | None,
     seeds: str | None,
     no_further_training: bool,
     data: str | None,
@@ -84,6 +87,7 @@ def glue(  # noqa: PLR0913 - one parameter an option
 
     Every measured cell is a JSON file in OUTPUT; the same command goes on after it was stopped.
     """
+    from engine.evaluation.glue.plans import GluePlan
     from engine.evaluation.glue.running import CELLS_PHASE, run_glue
     from engine.evaluation.glue.settings import GlueGrid, GlueSettings
 
@@ -91,10 +95,16 @@ def glue(  # noqa: PLR0913 - one parameter an option
         "tasks": None if tasks is None else parse_list("--tasks", tasks, str),
         "plans": None if plans is None else parse_list("--plans", plans, str),
         "rates": None if rates is None else parse_list("--rates", rates, float),
+        "shares": None if shares is None else parse_list("--shares", shares, float),
         "seeds": None if seeds is None else parse_list("--seeds", seeds, int),
     }
     chosen: dict[str, Any] = {name: tuple(values) for name, values in given(lists).items()}
     grid = GlueGrid(**chosen, retrain=not no_further_training)
+    coded = {GluePlan.parse(plan).coded for plan in grid.plans}
+    if rates is not None and False not in coded:
+        raise ParameterError("--rates is of plans that are not coded; these take --shares")
+    if shares is not None and True not in coded:
+        raise ParameterError("--shares is of coded plans, as k4-coded; these take --rates")
     run = GlueSettings(model=model, **given(settings))
     with progress_bars() as bars:
 

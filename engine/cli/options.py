@@ -101,8 +101,36 @@ def plan_options(command: _Command) -> _Command:
             "-j",
             help="Dimension of each subspace, or one for each: 164,113,6; give this or --rate.",
         ),
-        click.option("-k", help="Number of subspaces, or auto; 5 when left out, 1 for the SVD."),
-        click.option("--method", default="messi", show_default=True, help="messi or svd."),
+        click.option(
+            "-k",
+            help="Number of subspaces, or auto for the one of several that loses least; when left "
+            "out 5, 1 for the SVD, 4 for coded, where auto tries 1, 2, 4 and 8.",
+        ),
+        click.option(
+            "--max-bytes",
+            metavar="BYTES",
+            help="Size of coded subspaces, in place of -j or --rate: 750108, 1.1MB, or 3% of the "
+            "table in 32 bits.",
+        ),
+        click.option(
+            "--method", help="messi, svd or coded; messi when left out, coded with --max-bytes."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def check_options(command: _Command) -> _Command:
+    """What checks are told; named as `engine.evaluation.subject.CheckOptions` names them."""
+    for option in (
+        click.option("--probe-task", help="The GLUE task of the check probe; sst2 when left out."),
+        click.option(
+            "--text", help="Text file, one sentence a line, instead of the built-in sentences."
+        ),
+        click.option(
+            "--data",
+            help="Folder of GLUE as TSV files, and of word sets; SUBSPACE_ATLAS_DATA names it too.",
+        ),
     ):
         command = option(command)
     return command
@@ -116,6 +144,15 @@ def read_plan(options: dict[str, Any]) -> CompressionConfig:
     """
     from engine.plans import CompressionConfig
 
+    return CompressionConfig(**read_fields(options))
+
+
+def read_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a config that the values of `plan_options` come to: those that were given.
+
+    Raises:
+        ParameterError: If one cannot be read.
+    """
     values = {
         **options,
         "k": parse_k(options["k"]),
@@ -124,7 +161,9 @@ def read_plan(options: dict[str, Any]) -> CompressionConfig:
         "n_init": options["starts"],
     }
     del values["starts"]
-    return CompressionConfig(**given(values))
+    if values["method"] is None and values["max_bytes"] is not None:
+        values["method"] = "coded"
+    return given(values)
 
 
 def read_grid(options: dict[str, Any]) -> SweepConfig:
@@ -142,6 +181,7 @@ def read_grid(options: dict[str, Any]) -> SweepConfig:
         ("ks", "-k", int),
         ("seeds", "--seeds", int),
         ("bits", "--bits", int),
+        ("shares", "--shares", float),
     ):
         values[name] = tuple(parse_list(option, options[name], kind))
     return SweepConfig(**given(values))

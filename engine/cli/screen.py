@@ -7,7 +7,7 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.console import Console
@@ -85,10 +85,10 @@ def show_compression(name: str, compression: Compression) -> None:
     dense = compression.rows * compression.columns
     dimensions = (_dimensions(plan) for plan in plans)
     table.add_row("dimension", f"{compression.columns}", *dimensions)
-    table.add_row("parameters", f"{dense:,}", *(f"{p.parameters:,}" for p in plans))
+    table.add_row("parameters", f"{dense:,}", *(_counted(p.parameters, ",") for p in plans))
     stored = (f"{plan.stored_bytes:,}" for plan in plans)
     table.add_row("stored bytes", f"{compression.source_bytes:,}", *stored)
-    table.add_row("compression rate", "", *(f"{p.rate:.2%}" for p in plans))
+    table.add_row("compression rate", "", *(_counted(p.rate, ".2%") for p in plans))
     table.add_row("relative error", "", *(f"{p.relative_error:.4f}" for p in plans))
     if weighted is not None:
         table.add_row("weighted error", "", *(_error(p.weighted_error) for p in plans))
@@ -125,8 +125,8 @@ def show_cost(smaller: SmallerModel) -> None:
 
 def show_sweep(result: SweepResult, place: Path) -> None:
     """Mean error of every k at every rate, the least of a rate marked; then the best by bytes."""
+    from engine.cell_points import read_size_curves
     from engine.curves import has_weights, read_curves
-    from engine.frontier import read_size_curves
 
     console = plain_console()
     weighted = has_weights(result.cells)
@@ -148,8 +148,7 @@ def show_sweep(result: SweepResult, place: Path) -> None:
     console.print(table)
     console.print("* the least at its rate")
     if coded:
-        dense = 4 * result.rows * result.columns
-        sizes = read_size_curves(result.cells, dense_bytes=dense, weighted=weighted)
+        sizes = read_size_curves(result, weighted=weighted)
         console.print(_sizes(sizes))
         console.print(sizes.verdict())
     for note in result.notes:
@@ -184,17 +183,15 @@ def show_points(summary: GlueSummary, verdict: Sequence[str]) -> None:
 
 def _sizes(curves: SizeCurves) -> Table:
     """The best of each family within a few numbers of bytes."""
-    from engine.frontier import FAMILY_NAMES
-
     table = Table(title="Within bytes, the least error", title_justify="left")
     table.add_column("of the table", justify="right")
     table.add_column("bytes", justify="right")
-    for name in FAMILY_NAMES.values():
+    for name in curves.families.values():
         table.add_column(name, justify="right")
     table.add_column("the least", no_wrap=True)
     for choice in curves.choices():
         errors = {family: point.value for family, point in choice.by_family.items()}
-        cells = (_cell(errors.get(family), choice.best.value) for family in FAMILY_NAMES)
+        cells = (_cell(errors.get(family), choice.best.value) for family in curves.families)
         table.add_row(f"{choice.share:.0%}", f"{choice.budget:,}", *cells, choice.best.name)
     return table
 
@@ -257,15 +254,26 @@ def _starts(compression: Compression) -> Table:
 
 
 def _figure(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, tuple):  # the least and the most
+        from engine.wording import name_range
+
+        return name_range(cast("tuple[int, int]", value))
     if isinstance(value, float):
         return f"{value:.4f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _dimensions(plan: PlanFigures) -> str:
-    from engine.figures import name_dimensions
+    from engine.wording import name_range
 
-    return name_dimensions(plan.dimensions)
+    return name_range(plan.dimensions)
+
+
+def _counted(value: float | None, form: str) -> str:
+    """A figure that coded plans do not have."""
+    return "–" if value is None else format(value, form)
 
 
 def _error(value: float | None) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from engine.coding.mixed import MixedCoding, MixedMatrix
 from engine.coding.packing import packed_bytes
 from engine.errors import ParameterError, ShapeError
 from engine.residuals import energy_lost, squared_residuals
@@ -60,6 +62,20 @@ class Coding:
             )
         return None
 
+    @property
+    def named_bits(self) -> str:
+        """Bits of a coordinate, as a person says them."""
+        return f"{self.bits}"
+
+    @property
+    def named_basis_bits(self) -> str:
+        """Bits of a number of a basis, as a person says them."""
+        return f"{self.basis_bits}"
+
+    def row_bytes_of(self, dimensions: Sequence[int]) -> tuple[int, ...]:
+        """Bytes of one row's coordinates in subspaces of these dimensions."""
+        return tuple(packed_bytes(dimension, self.bits) for dimension in dimensions)
+
     def coordinate_bytes(self, rows: int, dimension: int) -> int:
         """Bytes of a coded block (rows, dimension): whole bytes a row, a float32 step a column."""
         return rows * packed_bytes(dimension, self.bits) + 4 * dimension
@@ -67,6 +83,18 @@ class Coding:
     def basis_bytes(self, dimension: int, columns: int) -> int:
         """Bytes of a stored basis (dimension, columns): float16, or coded with a float16 step."""
         return dimension * (2 * columns if self.basis_bits == 16 else columns + 2)
+
+
+def read_coding(values: Mapping[str, Any]) -> Coding | MixedCoding:
+    """A coding that was written as plain values, by ``dataclasses.asdict`` and JSON.
+
+    Raises:
+        TypeError: If a value is missing or unknown.
+        ParameterError: If one is out of range.
+    """
+    if "row_bytes" not in values:
+        return Coding(**values)
+    return MixedCoding(**{name: tuple(numbers) for name, numbers in values.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -173,7 +201,7 @@ class CodedMatrix:
         return energy_lost(squared_residuals(self, matrix), matrix, weights)
 
 
-Stored = Tensor | CodedMatrix
+Stored = Tensor | CodedMatrix | MixedMatrix
 """A matrix as it is stored."""
 
 
@@ -188,7 +216,7 @@ def decoded(matrix: Stored, rows: Tensor | slice | None = None) -> Tensor:
         Shape (m, d), float32 for what is coded or 16-bit; a float32 or float64 tensor may be given
         back as it is, so not to be written to.
     """
-    if isinstance(matrix, CodedMatrix):
+    if not isinstance(matrix, Tensor):
         return matrix.decode(rows)
     part = matrix if rows is None else matrix[rows]
     return part.to(compute_dtype(part))
@@ -196,9 +224,22 @@ def decoded(matrix: Stored, rows: Tensor | slice | None = None) -> Tensor:
 
 def bytes_of(matrix: Stored) -> int:
     """Bytes of a stored matrix."""
-    if isinstance(matrix, CodedMatrix):
+    if not isinstance(matrix, Tensor):
         return matrix.stored_bytes
     return matrix.numel() * matrix.element_size()
+
+
+def parts_of(matrix: Stored) -> dict[str, Tensor]:
+    """The tensors of a stored matrix, by what follows its name in a file.
+
+    Returns:
+        Under ``""`` its numbers, or its codes; under ``".steps"`` and ``".bits"`` what else there
+        is of it.
+    """
+    if isinstance(matrix, Tensor):
+        return {"": matrix}
+    bits = {".bits": matrix.bits} if isinstance(matrix, MixedMatrix) else {}
+    return {"": matrix.codes, ".steps": matrix.steps, **bits}
 
 
 def spread_steps(steps: Tensor, group: int, columns: int) -> Tensor:

@@ -10,21 +10,19 @@ from typing import Any
 
 from engine.errors import Cancelled, EngineError, ParameterError
 from engine.evaluation.checks import CHECKS
-from engine.evaluation.checks.check import Check, Items, Outcome
+from engine.evaluation.checks.check import Check
 from engine.evaluation.checks.fidelity import read_sentences
-from engine.evaluation.encoding import Report
 from engine.evaluation.folders import CompressedFolder, open_compressed
-from engine.evaluation.results import CheckResult, Score
-from engine.evaluation.scores import RESAMPLES, Resampled, bootstrap
+from engine.evaluation.measuring import run_check
+from engine.evaluation.results import CheckResult
 from engine.evaluation.subject import CheckOptions, Subject
 from engine.evaluation.variants import Variant, fit_variants, original
 from engine.plans import CompressionConfig
-from engine.progress import Progress, ProgressCallback, ignore_progress
+from engine.progress import ProgressCallback, ignore_progress
 from engine.sources import load_table
 from engine.table import EmbeddingTable
 
 DEFAULT_CHECKS = ("valence", "fidelity")
-_FEWEST = 10  # items: resamples of fewer hardly differ, and the interval would be too narrow
 _OWN = ("data", "text", "probe_task")  # what checks are told; the seed goes to the plan as well
 
 
@@ -96,7 +94,7 @@ def evaluate(
         ModelError: If the model cannot be loaded.
     """
     began = time.perf_counter()
-    config, options = _settings(config, options, plan)
+    config, options = split_settings(config, options, plan)
     checks = find_checks(
         DEFAULT_CHECKS if tasks is None else (tasks,) if isinstance(tasks, str) else tasks
     )
@@ -212,93 +210,19 @@ def run_checks(
     )
 
 
-def run_check(
-    check: Check,
-    subject: Subject,
-    variants: Sequence[Variant],
-    progress: ProgressCallback = ignore_progress,
-) -> CheckResult:
-    """Measure all variants on the same items, and bootstrap the differences.
-
-    Args:
-        check: That is available for the subject.
-        subject: What is checked.
-        variants: Of its table; the original first.
-        progress: Called several times a second; may raise to stop.
-    """
-    phase = f"{check.title}: preparing"
-    progress(Progress(phase=phase, done=0, total=1))
-    prepared = check.prepare(subject, progress)
-    progress(Progress(phase=phase, done=1, total=1))
-    outcomes: dict[str, Outcome] = {}
-    seconds: list[float] = []
-    for variant in variants:
-        began = time.perf_counter()
-        outcomes[variant.name] = prepared.measure(
-            variant, _reporter(f"{check.title}: {variant.name}", progress)
-        )
-        seconds.append(time.perf_counter() - began)
-    found = prepared.compare(outcomes)
-    drawn = _reporter(f"{check.title}: intervals", progress)
-    draws = 0
-
-    def statistic(items: Items) -> Sequence[float]:
-        nonlocal draws
-        drawn(min(draws, RESAMPLES), RESAMPLES)
-        draws += 1
-        return found.statistic(items)
-
-    if found.n < _FEWEST:
-        raise ParameterError(
-            f"{check.title} has {found.n} items here, and an interval needs at least {_FEWEST}; "
-            "give a longer text or more data"
-        )
-    resampled = bootstrap(statistic, found.n, seed=subject.options.seed)
-    return CheckResult(
-        check=check.name,
-        metric=found.metric,
-        higher_is_better=found.higher_is_better,
-        n=found.n,
-        scores=_scores(variants, resampled, seconds),
-        notes=found.notes,
-        details=found.details,
-        settings=found.settings,
-        agreement=found.agreement,
-    )
-
-
-def _scores(
-    variants: Sequence[Variant], resampled: Resampled, seconds: Sequence[float]
-) -> tuple[Score, ...]:
-    values, drops = resampled.values(), resampled.less_than(0)
-    ours = [index for index, variant in enumerate(variants) if variant.role == "compressed"]
-    behind = resampled.less_than(ours[0]) if ours else [None] * len(variants)
-    return tuple(
-        Score(
-            variant=variant.name,
-            role=variant.role,
-            parameters=variant.parameters,
-            stored_bytes=variant.stored_bytes,
-            value=values[index],
-            drop=drops[index],
-            seconds=seconds[index],
-            behind=behind[index] if variant.role == "svd" else None,
-        )
-        for index, variant in enumerate(variants)
-    )
-
-
-def _reporter(phase: str, progress: ProgressCallback) -> Report:
-    def report(done: int, total: int) -> None:
-        progress(Progress(phase=phase, done=done, total=max(1, total)))
-
-    return report
-
-
-def _settings(
+def split_settings(
     config: CompressionConfig | None, options: CheckOptions | None, given: dict[str, Any]
 ) -> tuple[CompressionConfig | None, CheckOptions]:
-    """The plan, if there is one, and what checks are told, out of what was given for both."""
+    """The plan, if there is one, and what checks are told, out of what was given for both.
+
+    Args:
+        config: The plan as an object, or None.
+        options: What checks are told as an object, or None.
+        given: Fields of either, one by one; what checks alone take is removed from it.
+
+    Raises:
+        ParameterError: If one was given twice, or makes no sense.
+    """
     own = {name: given.pop(name) for name in _OWN if given.get(name) is not None}
     plan = {name: value for name, value in given.items() if name not in {"seed", *_OWN}}
     twice = {*(plan if config is not None else ()), *(own if options is not None else ())}

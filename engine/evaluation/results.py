@@ -17,7 +17,7 @@ class Score:
     Attributes:
         variant: Its name, as in ``"k = 5"``.
         role: What it is: the model as it came, made smaller, or by the SVD of that size.
-        parameters: Numbers of its embedding.
+        parameters: Numbers of its embedding; None of a coded plan.
         stored_bytes: Bytes of its embedding; the original's in float32.
         value: The figure, with its 95 % interval.
         drop: The original's figure less this one, paired item by item.
@@ -28,7 +28,7 @@ class Score:
 
     variant: str
     role: Role
-    parameters: int
+    parameters: int | None
     stored_bytes: int
     value: Interval
     drop: Interval

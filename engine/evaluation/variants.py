@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from engine.budget import matching_rank
+from engine.budget import rank_beside
 from engine.errors import ParameterError
 from engine.evaluation.results import Role
 from engine.export.keeping import read_plan
@@ -29,7 +29,7 @@ class Variant:
     Attributes:
         name: As in ``"k = 5"``.
         role: What it is.
-        parameters: Numbers of it.
+        parameters: Numbers of it; None of a coded plan.
         stored_bytes: Bytes of it; the original's in float32.
         relative_error: ‖A − Â‖² / ‖A‖²; 0 for the original.
         factorization: What it is made of; None for the original, or where a whole model has it.
@@ -38,7 +38,7 @@ class Variant:
 
     name: str
     role: Role
-    parameters: int
+    parameters: int | None
     stored_bytes: int
     relative_error: float
     factorization: Factorization | None = None
@@ -154,7 +154,8 @@ def variants_of_run(
 def name_plan(k: int, config: CompressionConfig) -> str:
     """What a plan of k subspaces is called beside its rivals: "k = 5, 8 bits"."""
     bits = "" if config.bits is None else f", {config.bits} bits"
-    if not is_plain_svd(k, affine=config.affine, loss=config.loss):
+    coded = config.method == "coded"
+    if not is_plain_svd(k, affine=config.affine, loss=config.loss, coded=coded):
         return f"k = {k}{bits}"
     return ("SVD" if config.weights == NO_WEIGHTS else "weighted SVD") + bits
 
@@ -190,7 +191,7 @@ def _fit_rivals(
     progress: ProgressCallback,
 ) -> list[Variant]:
     n, d = table.matrix.shape
-    rank = matching_rank(n, d, ours.parameters)
+    rank = rank_beside(n, d, ours.parameters, ours.stored_bytes)
     check_memory(
         f"Fitting the SVDs of {n:,} × {d:,} numbers to compare with",
         fit_bytes(n, d, k=1, j=rank, plans=1 if use is None else 2),

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from engine import __version__
 from engine.export.companions import SENTENCE_TRANSFORMERS, Origin
 from engine.export.cost import ModelCost, cost_rows
-from engine.figures import name_dimensions
+from engine.figures import name_method
 from engine.plans import CompressionConfig
 from engine.records import RunRecord
+from engine.wording import name_range
 
 if TYPE_CHECKING:
     from engine.export.smaller import SmallerModel
@@ -29,6 +30,7 @@ _OPTIONS = {
     "k": "-k",
     "j": "-j",
     "rate": "--rate",
+    "max_bytes": "--max-bytes",
     "allocation": "--allocation",
     "affine": "--affine",
     "loss": "--loss",
@@ -50,10 +52,7 @@ def write_card(smaller: SmallerModel, folder: Path) -> None:
     Raises:
         OSError: If the disk refuses.
     """
-    text = _compressed_card(
-        smaller.origin, smaller.record, smaller.cost, type(smaller.model).__name__
-    )
-    (folder / CARD_FILE).write_text(text, encoding="utf-8")
+    (folder / CARD_FILE).write_text(_compressed_card(smaller), encoding="utf-8")
 
 
 def write_restored_card(origin: Origin, folder: Path, model_class: str) -> None:
@@ -123,9 +122,13 @@ def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _compressed_card(origin: Origin, record: RunRecord, cost: ModelCost, model_class: str) -> str:
+def _compressed_card(smaller: SmallerModel) -> str:
+    origin, record, cost = smaller.origin, smaller.record, smaller.cost
     figures, source = record.figures, record.source
-    dimensions = name_dimensions(figures["dimensions"])
+    share = f"in {figures['stored_bytes'] / figures['dense_bytes']:.1%} of the bytes in float32"
+    if figures["rate"] is not None:
+        share = f"at a\ncompression rate of {figures['rate']:.1%}"
+    dimensions = name_range(figures["dimensions"])
     subspaces = "one subspace" if figures["k"] == 1 else f"{figures['k']} subspaces"
     notes = [*figures["notes"], *figures["model"]["notes"]]
     listed = "".join(f"- {note}\n" for note in notes)
@@ -133,8 +136,8 @@ def _compressed_card(origin: Origin, record: RunRecord, cost: ModelCost, model_c
 # {origin.name} with a smaller embedding layer
 
 The embedding layer of {_linked(origin)} ({source["rows"]:,} × {source["columns"]:,}) held as
-{subspaces} of dimension {dimensions} instead of one matrix: {_method(figures, record)}, at a
-compression rate of {figures["rate"]:.1%}. All other weights are as they were.
+{subspaces} of dimension {dimensions} instead of one matrix: {_method(smaller)}, {share}.
+All other weights are as they were.
 
 ## Load it
 
@@ -144,7 +147,7 @@ Install the package `subspace-atlas` from where you have this model from, or fro
 ```python
 import engine  # tells transformers of the layer; without it, loading stops with an error
 
-{_loading(origin, model_class)}
+{_loading(origin, type(smaller.model).__name__)}
 ```
 
 `subspace-atlas restore FOLDER -o OUT` makes a dense model of it that loads without us.
@@ -202,12 +205,18 @@ def cost_table(cost: ModelCost) -> str:
     return "\n".join(rows)
 
 
-def _method(figures: Mapping[str, Any], record: RunRecord) -> str:
+def _method(smaller: SmallerModel) -> str:
     """What was done, by its name."""
-    name = "MESSI ((k, j)-projective clustering by EM)" if figures["k"] > 1 else "a truncated SVD"
-    bits, basis_bits = record.config.get("bits"), record.config.get("basis_bits")
-    coded = "" if bits is None else f", coordinates in {bits} bits and bases in {basis_bits}"
-    return f"{name}{coded}"
+    plan, coding = smaller.factorization, smaller.factorization.coding
+    name = name_method(
+        plan.k,
+        affine=plan.affine,
+        loss=str(plan.record.config.get("loss", "squared")),
+        coded=plan.parameters is None,
+    )
+    if coding is None:
+        return name
+    return f"{name}, coordinates in {coding.named_bits} bits and bases in {coding.named_basis_bits}"
 
 
 def _public(origin: Origin) -> str:

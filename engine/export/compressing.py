@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ def compress_model(
     *,
     output: str | Path | None = None,
     config: CompressionConfig | None = None,
+    search: Mapping[str, Any] | None = None,
     fitter: Fitter = fit_alone,
     progress: ProgressCallback = ignore_progress,
     **plan: Any,  # noqa: ANN401 - fields of the config, which checks them
@@ -44,7 +45,9 @@ def compress_model(
             transformers or sentence-transformers, which is changed in place.
         output: A folder for the smaller model. A run, or a model that was compressed to there and
             not touched since, is replaced.
-        config: The plan; or give its fields one by one (``rate=0.4, k=5``).
+        config: The plan; or give its fields one by one (``rate=0.4, k=5``). Or what
+            `engine.find_smallest` found: ``config=found.config, search=found.as_dict()``.
+        search: How the size was found, which the smaller model's record and card then tell.
         fitter: Who fits; see `engine.methods.factorize`.
         progress: Called throughout; raises `engine.Cancelled` to stop. Nothing is left behind, and
             a model in memory is as it was.
@@ -78,7 +81,7 @@ def compress_model(
     if output is not None:
         target.check_room(Path(output))
     compression = compress_table(target.table, config, fitter=fitter, progress=progress)
-    record, _ = record_compression(target.table, config, compression)
+    record, _ = record_compression(target.table, config, compression, search=search)
 
     def finish(smaller: SmallerModel) -> None:
         if output is not None:

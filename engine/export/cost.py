@@ -36,16 +36,17 @@ class ModelSize:
     """What one model takes.
 
     Attributes:
-        parameters: Numbers of the whole model; what is shared counts once.
-        embedding_parameters: Of its embedding, quantised ones included.
+        parameters: Numbers of the whole model; what is shared counts once. None where the embedding
+            is a coded plan, whose numbers have unlike bits.
+        embedding_parameters: Of its embedding, quantised ones included; None likewise.
         file_bytes: Of the tensors that ``save_pretrained`` writes.
         embedding_file_bytes: Of the embedding among them.
         memory_bytes: Of all parameters and buffers in memory.
         forward_seconds: Median time of a forward pass, or None where it was not measured.
     """
 
-    parameters: int
-    embedding_parameters: int
+    parameters: int | None
+    embedding_parameters: int | None
     file_bytes: int
     embedding_file_bytes: int
     memory_bytes: int
@@ -114,13 +115,14 @@ def read_cost(figures: Mapping[str, Any]) -> ModelCost:
 def cost_rows(cost: ModelCost) -> list[tuple[str, float, float]]:
     """What a table of it shows: name, before, after; numbers and bytes whole, times not."""
     before, after, times = cost.before, cost.after, cost.times
-    rows: list[tuple[str, float, float]] = [
+    counted: list[tuple[str, float | None, float | None]] = [
         ("parameters", before.parameters, after.parameters),
         ("… of the embedding", before.embedding_parameters, after.embedding_parameters),
         ("bytes on disk", before.file_bytes, after.file_bytes),
         ("… of the embedding", before.embedding_file_bytes, after.embedding_file_bytes),
         ("bytes in memory", before.memory_bytes, after.memory_bytes),
     ]
+    rows = [(name, a, b) for name, a, b in counted if a is not None and b is not None]
     if times is not None and before.forward_seconds and after.forward_seconds:
         where = times.device
         if where == "cpu":
@@ -130,18 +132,21 @@ def cost_rows(cost: ModelCost) -> list[tuple[str, float, float]]:
     return rows
 
 
-def measure_size(model: nn.Module, embedding: nn.Module, embedding_parameters: int) -> ModelSize:
+def measure_size(
+    model: nn.Module, embedding: nn.Module, embedding_parameters: int | None
+) -> ModelSize:
     """Count a model's numbers and bytes.
 
     Args:
         model: A transformers model.
         embedding: Its input embedding.
-        embedding_parameters: Numbers in that, which may be codes and no parameters of torch's.
+        embedding_parameters: Numbers in that, which may be codes and no parameters of torch's; None
+            where they are not counted.
     """
     own = {id(parameter) for parameter in embedding.parameters()}
-    others = (parameter for parameter in model.parameters() if id(parameter) not in own)
+    others = sum(part.numel() for part in model.parameters() if id(part) not in own)
     return ModelSize(
-        parameters=embedding_parameters + sum(parameter.numel() for parameter in others),
+        parameters=None if embedding_parameters is None else embedding_parameters + others,
         embedding_parameters=embedding_parameters,
         file_bytes=_bytes(_written(model)),
         embedding_file_bytes=_bytes(embedding.state_dict().values()),

@@ -17,6 +17,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from engine.archives import file_name, zip_folder
+from engine.coding.codes import Coding
 from engine.errors import EngineError, ModelError, ParameterError
 from engine.export.compressing import find_target
 from engine.export.cost import MODEL_FIGURES, ModelCost, read_cost
@@ -108,7 +109,8 @@ def keep_model(
     folder = _place(table, run_id)
     target.check_room(folder, copies=2)  # the folder, and the zip file of it
     smaller = target.shrink(plan, record, progress=progress)
-    bits = [] if plan.coding is None else [f"{plan.coding.bits}bit"]
+    coding = plan.coding
+    bits = [f"{coding.bits}bit"] if isinstance(coding, Coding) else ["coded"] if coding else []
     name = file_name(table.name, f"k{plan.k}", *bits)
 
     def write(temporary: Path) -> None:

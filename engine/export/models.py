@@ -234,6 +234,7 @@ def describe_layer(folder: Path) -> dict[str, object]:
     """
     config = read_json(FolderFiles(folder, name=str(folder)), "config.json")
     shape = LayerShape.from_dict(config["quantization_config"].get("layer", {}))
+    coding = shape.coding
     return {
         "architecture": ", ".join(config.get("architectures") or ["unknown"]),
         "rows": shape.rows,
@@ -241,7 +242,7 @@ def describe_layer(folder: Path) -> dict[str, object]:
         "k": shape.k,
         "dimensions": list(shape.dimensions),
         "affine": shape.affine,
-        "bits": None if shape.coding is None else shape.coding.bits,
+        "bits": None if coding is None else coding.bits,
     }
 
 

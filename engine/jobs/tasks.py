@@ -89,7 +89,9 @@ def model(params: JsonObject, progress: ProgressCallback) -> JsonObject:
 
 
 def evaluate(params: JsonObject, progress: ProgressCallback) -> JsonObject:
-    """Run ``params["checks"]`` on ``params["source"]`` with a plan; gives the new run's id.
+    """Run ``params["checks"]`` on ``params["source"]`` with a plan.
+
+    Gives the new run's id, and which of the checks could not be finished: the run says why.
 
     The plan is ``params["run"]`` as in `model`. ``params["options"]``, which may be left out, are
     fields of `engine.evaluation.subject.CheckOptions`.
@@ -115,7 +117,8 @@ def evaluate(params: JsonObject, progress: ProgressCallback) -> JsonObject:
         "plan": plan,
     }
     record = record_evaluation(table, config, found.as_dict())
-    return {"run": RunStore().create(record, lambda _: None).id}
+    made = RunStore().create(record, lambda _: None)
+    return {"run": made.id, "unfinished": sorted(found.failures)}
 
 
 def _load(params: JsonObject, progress: ProgressCallback) -> EmbeddingTable:

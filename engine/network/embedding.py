@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any
@@ -9,13 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.coding.codes import CodedMatrix
-from engine.coding.packing import bits_for, pack_integers, unpack_integers
-from engine.errors import FormatError, ShapeError
+from engine.coding.codes import Coding
+from engine.coding.mixed import MixedCoding
+from engine.coding.packing import bits_for, unpack_integers
+from engine.errors import FormatError, ParameterError, ShapeError
 from engine.factorization import Factorization
 from engine.network.shape import LayerShape
 from engine.network.small_layer import SmallLayer
+from engine.network.tensors import check_bits, empty_tensors, tensors_of
+from engine.network.trained_bases import TrainedBases
 from engine.rows import BLOCK_ROWS
+
+_Parts = Sequence[Tensor | None]  # one of each small layer
 
 
 class SubspaceEmbedding(nn.Module):
@@ -36,6 +42,9 @@ class SubspaceEmbedding(nn.Module):
     - With quantised factors, ``weight`` is uint8 (`engine.coding.codes`), ``steps`` has shape
       (Σ j_c,), ``bases`` holds the bits of float16 as int16, or uint8 with ``basis_steps``. Nothing
       but the steps is a float, so a change of dtype leaves the codes alone. They are not trained.
+    - Of a coded plan (`engine.coding.mixed`), ``bases`` too is flat and uint8, Σ d·b_c for bases
+      of b_c bytes a row, and ``bits`` and ``basis_bits``, shape (Σ j_c,) and uint8, say how many
+      bits each column has. Nothing of it is trained.
 
     In memory there are also ``positions``, 4 bytes a row: where each row lies.
 
@@ -46,6 +55,7 @@ class SubspaceEmbedding(nn.Module):
         padding_idx: A row that gets no gradient, as in `torch.nn.Embedding`.
         scale: What the looked-up rows are multiplied with. A number is applied as it is, a tensor
             after it was rounded to the layer's dtype: model families differ in that.
+        trained_bases: Those of a coded plan while they are trained, else None.
 
     Source: Maalouf, Lang, Rus, Feldman, *Deep Learning Meets Projective Clustering*, ICLR 2021.
     """
@@ -56,7 +66,10 @@ class SubspaceEmbedding(nn.Module):
     labels: Tensor | None
     steps: Tensor | None
     basis_steps: Tensor | None
+    bits: Tensor | None
+    basis_bits: Tensor | None
     positions: Tensor
+    trained_bases: TrainedBases | None
 
     def __init__(
         self,
@@ -68,7 +81,7 @@ class SubspaceEmbedding(nn.Module):
         """Make the layer of a factorization; its numbers are copied.
 
         Args:
-            factorization: Of the layer's weight, quantised or not.
+            factorization: Of the layer's weight, quantised, coded or neither.
             padding_idx: A row that gets no gradient, 0 … n−1, or counted from the end.
             scale: See the class.
 
@@ -78,9 +91,11 @@ class SubspaceEmbedding(nn.Module):
         super().__init__()
         self._declare(LayerShape.of(factorization), padding_idx, scale)
         with torch.no_grad():
-            for name, value in _stored(factorization).items():
-                trained = isinstance(getattr(self, name), nn.Parameter)
-                setattr(self, name, nn.Parameter(value) if trained else value)
+            for name, value in tensors_of(factorization).items():
+                empty = getattr(self, name)
+                shaped = value.view(empty.shape)
+                trained = isinstance(empty, nn.Parameter)
+                setattr(self, name, nn.Parameter(shaped) if trained else shaped)
         self.refresh_positions()
 
     @classmethod
@@ -112,10 +127,11 @@ class SubspaceEmbedding(nn.Module):
         self.shape, self.num_embeddings, self.embedding_dim = shape, n, shape.columns
         self.padding_idx = None if padding_idx is None else padding_idx % n
         self.scale = scale
+        self.trained_bases = None
         self._starts = shape.starts
         self._cuts = torch.tensor(shape.starts, dtype=torch.int32, device="cpu")
         trained = shape.coding is None
-        for name, value in _empty_tensors(shape).items():
+        for name, value in empty_tensors(shape).items():
             if value is None:
                 setattr(self, name, None)  # not a buffer of None: torch.export miscounts those
             elif trained and value.is_floating_point():
@@ -129,11 +145,14 @@ class SubspaceEmbedding(nn.Module):
         """Work out where each row lies from the labels; needed after they were changed by hand.
 
         Raises:
-            FormatError: If the labels give a subspace another number of rows than it has.
+            FormatError: If the labels give a subspace another number of rows than it has, or its
+                columns' bits fill other bytes than its codes have.
         """
         device = self.weight.device
         if device.type == "meta":
             return
+        if self.bits is not None and self.basis_bits is not None:
+            check_bits(self.shape, self.bits, self.basis_bits)
         order = torch.arange(self.num_embeddings, dtype=torch.int32)
         if self.labels is not None:
             labels = unpack_integers(self.labels, bits_for(self.shape.k), self.num_embeddings)
@@ -146,9 +165,52 @@ class SubspaceEmbedding(nn.Module):
             order = torch.empty_like(order).index_copy_(0, labels.argsort(stable=True), order)
         self.positions = order.to(device)
 
+    def train_bases(self) -> None:
+        """Let an optimiser train the bases and offsets of a coded plan; coordinates stay coded.
+
+        They become floats, rounded to codes of the same bits at every use: what comes out, and
+        what is saved, is at all times what the codes stand for, in as many bytes as before. Call
+        it before the optimiser is made. `TrainedBases` says how.
+
+        Raises:
+            ParameterError: If the layer is of no coded plan.
+        """
+        if self.basis_bits is None or self.basis_steps is None:
+            raise ParameterError(
+                "train_bases() is for coded plans; the bases of floats are trained without it, and "
+                "those of quantised factors cannot be"
+            )
+        if self.dtype != torch.float32:
+            raise ParameterError(
+                f"bases are trained in float32, got a layer in {self.dtype}; call .float() on the "
+                "model first, and train it with autocast"
+            )
+        self.code_bases()
+        self.trained_bases = TrainedBases(self._layers(), self.basis_steps, self.basis_bits)
+
+    def code_bases(self) -> None:
+        """End what `train_bases` began: keep the codes of what was learned, and nothing else."""
+        if self.trained_bases is not None:
+            for name, codes in self.trained_bases.codes(self.shape.dimensions).items():
+                setattr(self, name, codes)
+            self.trained_bases = None
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:  # noqa: ANN401 - torch's
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.trained_bases is not None:
+            codes = self.trained_bases.codes(self.shape.dimensions)
+            destination.update({prefix + name: part for name, part in codes.items()})
+
     def _load_from_state_dict(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - torch's
         super()._load_from_state_dict(*args, **options)
         self.refresh_positions()
+        state, prefix, *_ = args
+        if f"{prefix}bases" not in state:
+            return  # of other layers: what was learned stays
+        held, self.trained_bases = self.trained_bases, None
+        if held is not None and self.basis_bits is not None and self.basis_steps is not None:
+            held.take(TrainedBases(self._layers(), self.basis_steps, self.basis_bits))
+            self.trained_bases = held  # the same: an optimiser may know its parameters
 
     @property
     def dtype(self) -> torch.dtype:
@@ -175,6 +237,8 @@ class SubspaceEmbedding(nn.Module):
         """As `forward`, but without the scale, and with a padding row of choice."""
         if not torch.compiler.is_compiling() and not input_ids.numel():
             none = self.bases[:0] if self.steps is None else self.steps.new_empty(0)
+            if self.trained_bases is not None:
+                none = self.trained_bases.bases[:0]
             return none.view(*input_ids.shape, self.embedding_dim)  # gradients may flow, to nothing
         places = self.positions.index_select(0, input_ids.reshape(-1))
         if torch.compiler.is_exporting():
@@ -222,7 +286,9 @@ class SubspaceEmbedding(nn.Module):
             if end > first
         ]
         # Not self.parameters(): a replica of DataParallel has none.
-        parts = (self.weight, self.bases, self.offsets)
+        parts = [self.weight, self.bases, self.offsets]
+        if self.trained_bases is not None:
+            parts += [self.trained_bases.bases, self.trained_bases.offsets]
         if torch.is_grad_enabled() and any(
             part is not None and part.requires_grad for part in parts
         ):
@@ -239,39 +305,52 @@ class SubspaceEmbedding(nn.Module):
 
     def _layers(self) -> list[SmallLayer]:
         """The k small layers, as views."""
-        shape = self.shape
-        nothing = [None] * shape.k
+        shape, coding = self.shape, self.shape.coding
         # Split, not sliced: the gradients of all parts then make one tensor, not k of full size.
-        parts = zip(
-            self.weight.split(shape.block_lengths),
-            shape.widths,
-            self.bases.split(shape.dimensions),
-            nothing if self.offsets is None else self.offsets.unbind(),
-            nothing if self.steps is None else self.steps.split(shape.dimensions),
-            nothing if self.basis_steps is None else self.basis_steps.split(shape.dimensions),
-            strict=True,
+        blocks = self.weight.split(shape.block_lengths)
+        bases, offsets, basis_bits, basis_steps = self._stored_bases()
+        bits, steps = (
+            [None] * shape.k if part is None else part.split(shape.dimensions)
+            for part in (self.bits, self.steps)
         )
-        bits = None if shape.coding is None else shape.coding.bits
         return [
             SmallLayer(
-                block=block.view(size, width),
-                basis=basis,
-                offset=offset,
-                bits=bits,
-                steps=steps,
-                basis_steps=basis_steps,
+                block=blocks[c].view(size, width),
+                basis=bases[c],
+                offset=offsets[c],
+                bits=coding.bits if isinstance(coding, Coding) else bits[c],
+                steps=steps[c],
+                basis_bits=coding.basis_bits if isinstance(coding, Coding) else basis_bits[c],
+                basis_steps=basis_steps[c],
             )
-            for size, (block, width, basis, offset, steps, basis_steps) in zip(
-                shape.sizes, parts, strict=True
-            )
+            for c, (size, width) in enumerate(zip(shape.sizes, shape.widths, strict=True))
         ]
+
+    def _stored_bases(self) -> tuple[Sequence[Tensor], _Parts, _Parts, _Parts]:
+        """Of each small layer the basis, the offset, and the bits and steps of a coded basis."""
+        shape, coding = self.shape, self.shape.coding
+        nothing: _Parts = [None] * shape.k
+        if self.trained_bases is not None:
+            rounded, moved = self.trained_bases.rounded()
+            offsets = nothing if moved is None else moved.unbind()
+            return rounded.split(shape.dimensions), offsets, nothing, nothing
+        bases = self.bases.split(shape.basis_lengths)
+        if isinstance(coding, MixedCoding):
+            turned = zip(bases, coding.basis_row_bytes, strict=True)
+            bases = tuple(basis.view(shape.columns, width) for basis, width in turned)
+        offsets = nothing if self.offsets is None else self.offsets.unbind()
+        bits, steps = (
+            nothing if part is None else part.split(shape.dimensions)
+            for part in (self.basis_bits, self.basis_steps)
+        )
+        return bases, offsets, bits, steps
 
     def extra_repr(self) -> str:
         """The sizes, as `torch.nn.Embedding` prints them, and what is special here."""
         shape = self.shape
         parts = [f"{shape.rows}, {shape.columns}", f"k={shape.k}", f"j={shape.dimensions}"]
         parts += ["affine"] if shape.affine else []
-        parts += [] if shape.coding is None else [f"bits={shape.coding.bits}"]
+        parts += [] if shape.coding is None else [f"bits={shape.coding.named_bits}"]
         parts += [] if self.padding_idx is None else [f"padding_idx={self.padding_idx}"]
         return ", ".join(parts)
 
@@ -288,52 +367,3 @@ def _without_autocast(device_type: str) -> AbstractContextManager[object]:
     if torch.is_autocast_enabled(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
-
-
-def _empty_tensors(shape: LayerShape) -> dict[str, Tensor | None]:
-    """What a layer of this shape holds, by name; None for what it does not need.
-
-    Floats are of torch's default dtype: transformers sets it to the one that a model is loaded in,
-    and loads into the dtype it finds.
-    """
-    coding, total = shape.coding, sum(shape.dimensions)
-    codes, halves = torch.uint8, torch.int16
-    coordinates = bases = offsets = torch.get_default_dtype() if coding is None else halves
-    if coding is not None:
-        coordinates = codes
-        bases = halves if coding.basis_bits == 16 else codes
-    return {
-        "weight": torch.empty(sum(shape.block_lengths), dtype=coordinates),
-        "bases": torch.empty(total, shape.columns, dtype=bases),
-        "offsets": torch.empty(shape.k, shape.columns, dtype=offsets) if shape.affine else None,
-        "steps": None if coding is None else torch.empty(total),
-        "basis_steps": torch.empty(total, dtype=halves) if bases == codes else None,
-        "labels": torch.empty(shape.label_bytes, dtype=codes) if shape.k > 1 else None,
-    }
-
-
-def _stored(factorization: Factorization) -> dict[str, Tensor]:
-    """What a factorization comes to under the names of `SubspaceEmbedding`."""
-    coordinates, bases = factorization.coordinates, factorization.bases
-    tensors = {
-        "weight": torch.cat([_entries(block).reshape(-1) for block in coordinates]),
-        "bases": torch.cat([_entries(basis) for basis in bases]),
-    }
-    steps = [block.steps.reshape(-1) for block in coordinates if isinstance(block, CodedMatrix)]
-    basis_steps = [
-        _entries(basis.steps).reshape(-1) for basis in bases if isinstance(basis, CodedMatrix)
-    ]
-    tensors |= {"steps": torch.cat(steps)} if steps else {}
-    tensors |= {"basis_steps": torch.cat(basis_steps)} if basis_steps else {}
-    if factorization.offsets is not None:
-        tensors["offsets"] = torch.stack([_entries(offset) for offset in factorization.offsets])
-    if factorization.k > 1:
-        tensors["labels"] = pack_integers(factorization.labels, bits_for(factorization.k))
-    return tensors
-
-
-def _entries(part: Tensor | CodedMatrix) -> Tensor:
-    if isinstance(part, CodedMatrix):
-        return part.codes
-    # Only coded factorizations hold halves: as their bits, which no change of dtype touches.
-    return part.view(torch.int16) if part.dtype == torch.float16 else part

@@ -90,6 +90,7 @@ def _with_plain_halves(model: nn.Module) -> nn.Module:
     copied = copy.deepcopy(model)
     for layer in copied.modules():
         if isinstance(layer, SubspaceEmbedding):
+            layer.code_bases()
             for name, value in layer.named_buffers(recurse=False):
                 if value.dtype == torch.int16:
                     setattr(layer, name, value.view(torch.float16))

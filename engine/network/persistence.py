@@ -16,13 +16,16 @@ from transformers.quantizers.auto import (
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from engine.coding.mixed import MixedCoding
 from engine.errors import FormatError
 from engine.network.embedding import SubspaceEmbedding
 from engine.network.shape import LayerShape
 from engine.network.surgery import Swap
 from engine.sources.models import COMPRESSED as METHOD
 
-FORMAT_VERSION = 1
+_PLAIN, _EVEN, _CODED = 1, 2, 3
+"""Formats: of all that is not coded, as older versions read it; of coded plans in a development
+version, with levels evenly apart; of coded plans."""
 
 
 class SubspaceConfig(QuantizationConfigMixin):
@@ -40,12 +43,17 @@ class SubspaceConfig(QuantizationConfigMixin):
         """Check what a file says.
 
         Raises:
-            FormatError: If a newer version wrote it.
+            FormatError: If a version wrote it that this one cannot read.
         """
-        if format_version != FORMAT_VERSION:
+        if format_version == _EVEN:
+            raise FormatError(
+                "this model holds coded subspaces of a development version of subspace-atlas, "
+                "whose levels this one does not know; compress the model it was made from again"
+            )
+        if format_version not in (_PLAIN, _CODED):
             raise FormatError(
                 f"this model was written in format {format_version}, this version of "
-                f"subspace-atlas reads {FORMAT_VERSION}; update it"
+                f"subspace-atlas reads up to {_CODED}; update it"
             )
         self.quant_method = METHOD  # pyright: ignore[reportAttributeAccessIssue] - theirs is an enum
         self.format_version = format_version
@@ -61,8 +69,8 @@ class SubspaceConfig(QuantizationConfigMixin):
             FormatError: If a key is missing or unknown, or a newer version wrote it.
         """
         known = {"quant_method", "format_version", "layer"}
-        version = config_dict.get("format_version", FORMAT_VERSION)
-        if set(config_dict) != known and version == FORMAT_VERSION:
+        version = config_dict.get("format_version", _PLAIN)
+        if set(config_dict) != known and version in (_PLAIN, _CODED):
             raise FormatError(
                 f"quantization_config in config.json needs exactly {sorted(known)}, got "
                 f"{sorted(config_dict)}; the file is damaged"
@@ -156,7 +164,9 @@ def attach(model: Any, swap: Swap) -> None:  # noqa: ANN401 - PreTrainedModel, n
     """Let `save_pretrained` and `dequantize` of a model know of its new embedding."""
     if not hasattr(model, "config"):
         return
-    config = SubspaceConfig(swap.embedding.shape.as_dict(), FORMAT_VERSION)
+    shape = swap.embedding.shape
+    version = _CODED if isinstance(shape.coding, MixedCoding) else _PLAIN
+    config = SubspaceConfig(shape.as_dict(), version)
     quantizer = SubspaceQuantizer(config)
     quantizer.swap = swap
     model.config.quantization_config = config

@@ -7,9 +7,11 @@ from dataclasses import asdict, dataclass, fields
 from itertools import accumulate
 from typing import Any, cast
 
-from engine.coding.codes import Coding
+from engine.coding.codes import Coding, read_coding
+from engine.coding.levels import MOST_BITS
+from engine.coding.mixed import MixedCoding
 from engine.coding.packing import bits_for, packed_bytes
-from engine.errors import FormatError
+from engine.errors import FormatError, ParameterError
 from engine.factorization import Factorization
 
 
@@ -23,7 +25,7 @@ class LayerShape:
         sizes: n_1 … n_k, rows of each subspace.
         dimensions: j_1 … j_k.
         affine: Whether subspaces have offsets.
-        coding: Bits of quantised factors, or None for floats.
+        coding: Bits of quantised factors, bytes of coded ones, or None for floats.
 
     Raises:
         FormatError: If the sizes do not fit together.
@@ -34,7 +36,7 @@ class LayerShape:
     sizes: tuple[int, ...]
     dimensions: tuple[int, ...]
     affine: bool = False
-    coding: Coding | None = None
+    coding: Coding | MixedCoding | None = None
 
     def __post_init__(self) -> None:
         """Check that the parts describe one layer."""
@@ -46,11 +48,25 @@ class LayerShape:
             or len(self.sizes) != len(self.dimensions)
             or sum(self.sizes) != self.rows
             or max(self.dimensions) > self.columns
+            or not self._fits_coding()
         ):
             raise FormatError(
                 f"{self.rows} × {self.columns} rows cannot lie in subspaces of {self.sizes} rows "
-                f"and dimensions {self.dimensions}; the configuration is damaged"
+                f"and dimensions {self.dimensions}, stored as {self.coding}; the configuration is "
+                "damaged"
             )
+
+    def _fits_coding(self) -> bool:
+        """Whether each subspace's rows have the bytes that its columns may take."""
+        coding = self.coding
+        if not isinstance(coding, MixedCoding):
+            return True
+        widths = (coding.row_bytes, coding.basis_row_bytes)
+        return all(len(part) == len(self.dimensions) for part in widths) and all(
+            packed_bytes(j, 1) <= width <= packed_bytes(j, MOST_BITS)
+            for part in widths
+            for j, width in zip(self.dimensions, part, strict=True)
+        )
 
     @classmethod
     def of(cls, factorization: Factorization) -> LayerShape:
@@ -75,12 +91,19 @@ class LayerShape:
         """Entries of one row's coordinates, subspace by subspace: numbers, or bytes if coded."""
         if self.coding is None:
             return list(self.dimensions)
-        return [packed_bytes(dimension, self.coding.bits) for dimension in self.dimensions]
+        return list(self.coding.row_bytes_of(self.dimensions))
 
     @property
     def block_lengths(self) -> list[int]:
         """Entries of each subspace's coordinates in the flat storage."""
         return [size * width for size, width in zip(self.sizes, self.widths, strict=True)]
+
+    @property
+    def basis_lengths(self) -> list[int]:
+        """Length of each subspace's basis on the first axis of the storage of all."""
+        if isinstance(self.coding, MixedCoding):
+            return [self.columns * width for width in self.coding.basis_row_bytes]
+        return list(self.dimensions)
 
     @property
     def label_bytes(self) -> int:
@@ -111,12 +134,12 @@ class LayerShape:
             )
         values = cast("Mapping[str, Any]", values)
         try:
-            coding = cast("dict[str, int] | None", values["coding"])
+            coding = cast("dict[str, Any] | None", values["coding"])
             lists: dict[str, Any] = {
                 "sizes": tuple(values["sizes"]),
                 "dimensions": tuple(values["dimensions"]),
-                "coding": None if coding is None else Coding(**coding),
+                "coding": None if coding is None else read_coding(coding),
             }
             return cls(**{**values, **lists})
-        except TypeError as error:
+        except (TypeError, ParameterError) as error:
             raise FormatError(f"a layer's sizes cannot be read: {error}") from error

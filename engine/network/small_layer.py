@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from engine.coding.codes import unpack_levels
+from engine.coding.mixed import unpack_columns
 from engine.rows import BLOCK_ROWS
 
 
@@ -18,24 +19,27 @@ class SmallLayer:
 
     Attributes:
         block: Coordinates as stored, a row each: shape (n_c, j_c) of floats, or their codes.
-        basis: As stored, shape (j_c, d): floats, the bits of float16 as int16, or codes.
+        basis: As stored, shape (j_c, d): floats, the bits of float16 as int16, or codes; where
+            each vector has bits of its own, the codes of the transpose, d rows.
         offset: As stored, shape (d,), or None.
-        bits: Of coded coordinates; None for floats.
+        bits: Of coded coordinates, one number or one of each column, shape (j_c,); None for floats.
         steps: Of coded coordinates, shape (j_c,); their dtype is the one to compute in.
+        basis_bits: Of a basis, likewise; 16 for the bits of float16.
         basis_steps: Of a coded basis, shape (j_c,), the bits of float16.
     """
 
     block: Tensor
     basis: Tensor
     offset: Tensor | None
-    bits: int | None
+    bits: int | Tensor | None
     steps: Tensor | None
+    basis_bits: int | Tensor | None
     basis_steps: Tensor | None
 
     def rows(self, places: Tensor, *, out: Tensor | None = None) -> Tensor:
         """Rows of the table: places (m,) within this layer → (m, d), into ``out`` where given."""
         coordinates = self._decode(self.block.index_select(0, places))
-        basis, offset = self._decode_basis(), self._decode_offset()
+        basis, offset = self.decode_basis(), self.decode_offset()
         if (
             basis.shape[0] < 2
         ):  # torch.compile cannot guess the strides of so thin a matrix's gradient
@@ -47,8 +51,8 @@ class SmallLayer:
 
     def products(self, hidden: Tensor) -> list[Tensor]:
         """Products with all rows of this layer: hidden (…, d) → parts that join to (…, n_c)."""
-        inner = linear(hidden, self._decode_basis())
-        offset = self._decode_offset()
+        inner = linear(hidden, self.decode_basis())
+        offset = self.decode_offset()
         shift = None if offset is None else linear(hidden, offset.unsqueeze(0))
         whole = max(1, self.block.shape[0])
         parts = self.block.split(whole if self.bits is None else BLOCK_ROWS)
@@ -58,25 +62,32 @@ class SmallLayer:
     def _decode(self, stored: Tensor) -> Tensor:
         if self.bits is None or self.steps is None:
             return stored
-        return (
-            unpack_levels(stored, self.bits, self.steps.shape[0]).to(self.steps.dtype) * self.steps
-        )
+        if isinstance(self.bits, Tensor):
+            levels = unpack_columns(stored, self.bits)
+        else:
+            levels = unpack_levels(stored, self.bits, self.steps.shape[0])
+        return levels.to(self.steps.dtype).mul_(self.steps)
 
-    def _decode_basis(self) -> Tensor:
+    def decode_basis(self) -> Tensor:
+        """The basis as numbers to compute with, shape (j_c, d)."""
         if self.steps is None:
             return self.basis
-        if self.basis_steps is None:
-            return _widen(self.basis, self.steps.dtype)
-        levels = unpack_levels(self.basis, 8, self.basis.shape[1])
-        steps = _widen(self.basis_steps, self.steps.dtype)
-        return levels.to(self.steps.dtype) * steps.unsqueeze(1)
+        dtype = self.steps.dtype
+        if self.basis_bits is None or self.basis_steps is None:  # floats, or their bits
+            return widened(self.basis, dtype)
+        if isinstance(self.basis_bits, Tensor):
+            levels = unpack_columns(self.basis, self.basis_bits).T
+        else:
+            levels = unpack_levels(self.basis, self.basis_bits, self.basis.shape[1])
+        return levels.to(dtype).mul_(widened(self.basis_steps, dtype).unsqueeze(1))
 
-    def _decode_offset(self) -> Tensor | None:
+    def decode_offset(self) -> Tensor | None:
+        """The offset likewise, shape (d,), or None."""
         if self.offset is None or self.steps is None:
             return self.offset
-        return _widen(self.offset, self.steps.dtype)
+        return widened(self.offset, self.steps.dtype)
 
 
-def _widen(halves: Tensor, dtype: torch.dtype) -> Tensor:
+def widened(halves: Tensor, dtype: torch.dtype) -> Tensor:
     """Numbers kept as the bits of float16, in another dtype; for an export they are floats."""
     return (halves if halves.is_floating_point() else halves.view(torch.float16)).to(dtype)

@@ -10,13 +10,13 @@ import numpy as np
 
 from engine.curves import Curves, choose_by_rate
 from engine.errors import EngineError
-from engine.figures import is_plain_svd, name_dimensions
+from engine.figures import is_plain_svd, name_method
 from engine.frequencies.language_names import name_counted
 from engine.measures import row_norms
 from engine.report.drawing import mark_of
 from engine.report.headline import headline_figures
 from engine.report.plan import ReportedMap, ReportedPlan, public_config, public_spec
-from engine.wording import BAND_TITLES, duration, printable
+from engine.wording import BAND_TITLES, duration, name_range, printable
 
 _NAMED_ROWS = 12  # best and worst kept tokens
 _LISTED_DIMENSIONS = 40
@@ -87,17 +87,20 @@ def plan_name(figures: Mapping[str, Any]) -> str:
 def _made_of(plan: ReportedPlan) -> str:
     """Of what the layer was made into what."""
     (n, d), figures = plan.table.matrix.shape, plan.figures
-    affine = "affine" if plan.factorization.affine else "flat"
-    what = f"{figures['k']} {affine} subspaces"
+    affine, coded = plan.factorization.affine, figures["parameters"] is None
+    kind = "affine" if affine else "flat"
+    if coded:
+        kind = "coded affine" if affine else "coded"
+    what = f"{figures['k']} {kind} subspaces"
     if figures["k"] == 1:
         loss = str(plan.config.get("loss", "squared"))
-        usual = is_plain_svd(1, affine=plan.factorization.affine, loss=loss)
-        what = f"one {affine} subspace{' (the SVD)' if usual else ''}"
+        usual = is_plain_svd(1, affine=affine, loss=loss, coded=coded)
+        what = f"one {kind} subspace{' (the SVD)' if usual else ''}"
     coding = plan.factorization.coding
-    coded = "" if coding is None else f", with coordinates in {coding.bits} bits"
+    bits = "" if coding is None else f", with coordinates in {coding.named_bits} bits"
     return (
         f"An embedding layer of {n:,} tokens, each a row of {d:,} numbers, stored smaller as "
-        f"{what} of dimension {name_dimensions(figures['dimensions'])}{coded}."
+        f"{what} of dimension {name_range(figures['dimensions'])}{bits}."
     )
 
 
@@ -163,17 +166,14 @@ def _settings(plan: ReportedPlan) -> Iterator[tuple[str, str]]:
     """Everything that decides the result, as term and text."""
     config, figures, coding = plan.config, plan.figures, plan.factorization.coding
     loss, affine = str(config.get("loss", "squared")), plan.factorization.affine
-    svd = is_plain_svd(figures["k"], affine=affine, loss=loss)
-    yield "Method", "truncated SVD" if svd else "MESSI: projective clustering by EM"
+    coded = figures["parameters"] is None
+    yield "Method", name_method(figures["k"], affine=affine, loss=loss, coded=coded)
     yield "Subspaces (k)", str(figures["k"])
     dimensions = figures["dimensions"]
     differ = len(set(dimensions)) > 1 and len(dimensions) <= _LISTED_DIMENSIONS
-    listed = ", ".join(map(str, dimensions)) if differ else name_dimensions(dimensions)
+    listed = ", ".join(map(str, dimensions)) if differ else name_range(dimensions)
     yield "Dimension (j)", listed
-    if config.get("rate") is not None:
-        yield "Compression rate asked for", f"{float(config['rate']):.1%} of the numbers removed"
-    best = config.get("allocation", "uniform") == "optimal"
-    yield "Dimensions", "the best for each subspace" if best else "as given, or the same for all"
+    yield from _size_asked_for(config, coded=coded)
     yield "Subspaces may miss zero (affine)", "yes" if affine else "no"
     yield "Loss", loss
     if (use := figures["weights"]) is not None:
@@ -181,10 +181,10 @@ def _settings(plan: ReportedPlan) -> Iterator[tuple[str, str]]:
         yield "Token weights", f"{text} ^ {use['power']:g}"
     bits = "32 for every number"
     if coding is not None:
-        bits = f"{coding.bits} a coordinate, {coding.basis_bits} a number of a basis"
+        bits = f"{coding.named_bits} a coordinate, {coding.named_basis_bits} a number of a basis"
     yield "Bits", bits
     yield "Seed", str(config.get("seed", 0))
-    if config.get("n_init") is not None:
+    if config.get("n_init") is not None and not coded:  # which has one, whatever others take
         yield "Starts", str(config["n_init"])
     if figures.get("wall_seconds") is not None:
         yield "Time taken", duration(figures["wall_seconds"])
@@ -194,6 +194,20 @@ def _settings(plan: ReportedPlan) -> Iterator[tuple[str, str]]:
     yield "Made", made
     if plan.versions:
         yield "Made with", ", ".join(f"{name} {version}" for name, version in plan.versions.items())
+
+
+def _size_asked_for(config: Mapping[str, Any], *, coded: bool) -> Iterator[tuple[str, str]]:
+    if coded:
+        asked = config.get("max_bytes")
+        if asked is not None:
+            text = f"{asked:,}" if isinstance(asked, int) else printable(str(asked))
+            yield "Bytes asked for at most", text
+        yield "Dimensions", "of each subspace as many as earn their bits"
+        return
+    if config.get("rate") is not None:
+        yield "Compression rate asked for", f"{float(config['rate']):.1%} of the numbers removed"
+    best = config.get("allocation", "uniform") == "optimal"
+    yield "Dimensions", "the best for each subspace" if best else "as given, or the same for all"
 
 
 def _source(plan: ReportedPlan) -> Iterator[tuple[str, str]]:

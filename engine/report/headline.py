@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.coding.codes import Coding
+from engine.coding.mixed import MixedCoding
 from engine.wording import fewer_or_more, short_bytes, short_count
 
 
@@ -26,14 +27,30 @@ class HeadlineFigure:
     meaning: str
 
 
-def headline_figures(figures: dict[str, Any], coding: Coding | None) -> tuple[HeadlineFigure, ...]:
+_AnyCoding = Coding | MixedCoding | None
+
+
+def headline_figures(figures: dict[str, Any], coding: _AnyCoding) -> tuple[HeadlineFigure, ...]:
     """Numbers and bytes stored, errors and neighbours kept; those that were measured.
+
+    Numbers are no measure of a coded plan, whose bits differ.
 
     Args:
         figures: As `engine.compression.Compression.as_dict`.
         coding: The bits of the plan's numbers where they are not 32.
     """
     return (
+        *_numbers(figures),
+        _bytes(figures, coding),
+        *_errors(figures, coding),
+        *_neighbours(figures),
+    )
+
+
+def _numbers(figures: dict[str, Any]) -> list[HeadlineFigure]:
+    if figures["parameters"] is None:
+        return []
+    return [
         HeadlineFigure(
             label="Numbers stored",
             value=short_count(figures["parameters"]),
@@ -41,18 +58,20 @@ def headline_figures(figures: dict[str, Any], coding: Coding | None) -> tuple[He
             f"{short_count(figures['parameters_before'])}",
             meaning="Coordinates of every row and the bases; the layer as it was held the second "
             "figure.",
-        ),
-        _bytes(figures, coding),
-        *_errors(figures, coding),
-        *_neighbours(figures),
-    )
+        )
+    ]
 
 
-def _bytes(figures: dict[str, Any], coding: Coding | None) -> HeadlineFigure:
+def _bytes(figures: dict[str, Any], coding: _AnyCoding) -> HeadlineFigure:
     each = "32 bits a number"
     if coding is not None:
-        each = f"{coding.bits} bits a coordinate, {coding.basis_bits} a number of a basis"
-    before = f"was {short_bytes(figures['dense_bytes'])}"  # in float32, as ours are counted
+        each = (
+            f"{coding.named_bits} bits a coordinate, {coding.named_basis_bits} a number of a basis"
+        )
+    dense = figures["dense_bytes"]  # in float32, as ours are counted
+    before = f"was {short_bytes(dense)}"
+    if figures["parameters"] is None:
+        before = f"{figures['stored_bytes'] / dense:.1%} of {short_bytes(dense)}"
     if figures["source_bytes"] != figures["dense_bytes"]:
         before = f"{before}, {short_bytes(figures['source_bytes'])} in its file"
     return HeadlineFigure(
@@ -63,9 +82,10 @@ def _bytes(figures: dict[str, Any], coding: Coding | None) -> HeadlineFigure:
     )
 
 
-def _errors(figures: dict[str, Any], coding: Coding | None) -> list[HeadlineFigure]:
+def _errors(figures: dict[str, Any], coding: _AnyCoding) -> list[HeadlineFigure]:
     svd, weighted_svd = figures["svd"], figures["weighted_svd"]
     rounded = "" if coding is None else f", at 32 bits each: {short_bytes(svd['stored_bytes'])}"
+    least = "numbers" if figures["parameters"] is not None else "bytes"
     found = [
         HeadlineFigure(
             label="Error",
@@ -73,7 +93,7 @@ def _errors(figures: dict[str, Any], coding: Coding | None) -> list[HeadlineFigu
             beside=f"SVD {svd['relative_error']:.2%}",
             meaning="Squared distance between the rows and their approximation, over the rows' "
             f"squared length. The SVD beside it has rank {svd['dimensions'][0]} and stores at "
-            f"least as many numbers{rounded}.",
+            f"least as many {least}{rounded}.",
         )
     ]
     if weighted_svd is not None:

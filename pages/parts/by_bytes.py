@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from engine.frontier import FAMILY_NAMES, SizeCurves
+from engine import EmbeddingTable
+from engine.frontier import FAMILY_NAMES, BytePoint, SizeCurves
+from pages.parts import telling
 from pages.parts.charts import ChosenPlan
 from pages.parts.size_chart import size_chart
-from pages.parts.wording import short_bytes
+from pages.parts.state import Source
+from pages.parts.wording import literal, short_bytes
 
 _BEST = "Best of all"
 _CODINGS = {_BEST: None, "4 bits": 4, "8 bits": 8, "32 bits": 32}
+_PICKED = "picked-point"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What is drawn of some curves.
+
+    Attributes:
+        bits: Fits in so many bits alone; None for each method's best coding at every size.
+        chosen: The explored plan, to be marked.
+    """
+
+    bits: int | None
+    chosen: ChosenPlan | None = None
 
 
 def choose_coding(curves: SizeCurves) -> int | None:
     """Which fits to draw: in so many bits, or each method's best coding at every size."""
-    measured = {point.bits for point in curves.points if point.family != "rounding"}
+    measured = {point.bits for point in curves.points if point.family in ("messi", "svd")}
     if len(measured) < 2:
         return None
     options = [name for name, bits in _CODINGS.items() if bits is None or bits in measured]
@@ -30,7 +51,8 @@ def choose_coding(curves: SizeCurves) -> int | None:
         key="coding",
         bind="query-params",
         help="A fit stores its coordinates at 32, 8 or 4 bits. Best of all draws each method at "
-        "the bits that lose least at every size; the markers say which.",
+        "the bits that lose least at every size; the markers say which. Coded subspaces give each "
+        "coordinate bits of its own, and are always drawn.",
     )
     return _CODINGS[name]
 
@@ -41,18 +63,68 @@ def say_who_wins(curves: SizeCurves) -> str:
     return re.sub(rf"(^|; |: )({names})", r"\1**\2**", curves.verdict())
 
 
-def draw(curves: SizeCurves, *, bits: int | None, chosen: ChosenPlan | None) -> None:
-    """The chart, and below it the best within a few sizes."""
+@st.fragment
+def show(source: Source, table: EmbeddingTable, curves: SizeCurves) -> None:
+    """All there is of some curves, where nothing else is chosen between."""
+    introduce(st.container(), table, curves)
+    draw(source, table, curves, Drawn(bits=choose_coding(curves)))
+
+
+def introduce(place: DeltaGenerator, table: EmbeddingTable, curves: SizeCurves) -> None:
+    """What the curves are of, and what to take from them."""
+    verb, better = ("scores", "higher") if curves.higher_is_better else ("loses", "lower")
+    place.markdown(
+        f"What **{literal(table.name)}** {verb} when its table of "
+        f"{short_bytes(curves.dense_bytes)} is stored smaller; {better} is better."
+    )
+    place.markdown(f":material/balance: {say_who_wins(curves)}")
+
+
+def draw(source: Source, table: EmbeddingTable, curves: SizeCurves, drawn: Drawn) -> None:
+    """What to make, the chart with that on it, and below the best within a few sizes.
+
+    Args:
+        source: Where the table comes from.
+        table: What is stored smaller.
+        curves: What was measured of it.
+        drawn: What of that is drawn.
+    """
+    chart = f"sizes-{drawn.bits}"
+    curves_id = (table.fingerprint, curves.measure, hash(curves.points))
+    picked = _picked(curves, curves_id)
+    told = telling.tell(source, curves, picked)
     theme = st.context.theme.type or "light"
     st.plotly_chart(
-        size_chart(curves, theme=theme, bits=bits, chosen=chosen),
-        key="sizes",
+        size_chart(curves, theme=theme, bits=drawn.bits, chosen=drawn.chosen, told=told),
+        key=chart,
+        on_select=partial(_pick, chart, curves_id),
+        selection_mode="points",
         config={"displaylogo": False},
         alt=f"{curves.measure} against stored bytes. The best within each size is in the table "
         "below it, every point in the CSV.",
     )
+    under = st.container(horizontal=True, vertical_alignment="center")
+    under.caption(
+        ":material/touch_app: Click a point to see its plan and to make it.", width="stretch"
+    )
+    if picked is not None and under.button("Back to the advice", icon=":material/undo:"):
+        del st.session_state[_PICKED]
+        st.rerun(scope="fragment")
     st.markdown("**The best within a size**")
     _best_table(curves)
+
+
+def _pick(chart: str, curves_id: tuple[Any, ...]) -> None:
+    """Keep which point was clicked: the chart, drawn anew with a ring there, knows it no more."""
+    clicked = st.session_state[chart]["selection"]["points"]
+    if clicked and clicked[0].get("customdata"):
+        st.session_state[_PICKED] = (curves_id, int(clicked[0]["customdata"][-1]))
+
+
+def _picked(curves: SizeCurves, curves_id: tuple[Any, ...]) -> BytePoint | None:
+    """The point that was clicked last, where it was one of these curves."""
+    known, index = st.session_state.get(_PICKED, (None, 0))
+    return curves.points[index] if known == curves_id else None
 
 
 def _best_table(curves: SizeCurves) -> None:
@@ -64,11 +136,11 @@ def _best_table(curves: SizeCurves) -> None:
     }
     digits = "%.2f" if curves.higher_is_better else "%.4f"
     named: list[str] = []
-    for family, name in FAMILY_NAMES.items():
+    for family, name in curves.families.items():
         found = [choice.by_family.get(family) for choice in choices]
         columns[name] = [None if point is None else point.value for point in found]
         named.append(name)
-        if family != "rounding":
+        if family not in ("rounding", "product"):
             columns[f"{name} by"] = ["" if point is None else point.name for point in found]
     st.dataframe(
         pd.DataFrame(columns),

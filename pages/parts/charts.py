@@ -41,14 +41,14 @@ class ChosenPlan:
 
     Attributes:
         name: For the legend.
-        rate: Its compression rate.
+        rate: Its compression rate; None of a coded plan, which has no place among rates.
         stored_bytes: Of everything it stores.
         error: Its relative error.
         svd_error: That of the SVD of its size.
     """
 
     name: str
-    rate: float
+    rate: float | None
     stored_bytes: int
     error: float
     svd_error: float
@@ -132,7 +132,8 @@ def error_curves(
     _add_svd(figure, curves.svd, "SVD (k = 1)", "dash", theme, against_svd)
     if curves.weighted_svd:
         _add_svd(figure, curves.weighted_svd, "weighted SVD", "dot", theme, against_svd)
-    if chosen is not None and (chosen.svd_error > EXACT_ERROR or not against_svd):
+    seen = chosen is not None and (chosen.svd_error > EXACT_ERROR or not against_svd)
+    if chosen is not None and seen and chosen.rate is not None:
         scale = chosen.svd_error if against_svd else 1.0
         height = chosen.error / scale
         at = (chosen.rate, height)

@@ -15,7 +15,8 @@ from engine.evaluation.evaluating import DEFAULT_CHECKS
 from engine.evaluation.subject import CheckOptions, Subject
 from engine.evaluation.tasks import GLUE_TASKS
 from pages.parts import jobs
-from pages.parts.state import Source, View, keep_upload
+from pages.parts.state import Source, View
+from pages.parts.uploads import forget_unread, keep_upload, note_read
 from pages.parts.wording import literal
 
 _COLUMNS = 3
@@ -116,16 +117,19 @@ def _choose_text() -> str | None:
         st.rerun()
     if file is None or file.file_id == st.session_state.get(_TAKEN):
         return path  # one that was taken may have been put away since
+    kept = None
     try:
         kept = keep_upload(file)
         read_sentences(kept)  # what cannot be read is told here, not by a job minutes later
     except EngineError as error:
+        forget_unread(kept)
         before = "the built-in sentences are" if path is None else f"{Path(path).name} is"
         st.error(
             literal(f"{error}. Until then {before} read."),
             icon=":material/error:",
         )
         return path
+    note_read(kept)
     st.session_state[_LAST_SENTENCES] = kept
     st.session_state[_TAKEN] = file.file_id
     st.rerun()  # the button then has its name

@@ -6,20 +6,22 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine import EmbeddingTable, EngineError
+from engine.cell_points import read_size_curves
 from engine.curves import choose_by_rate, has_weights, read_curves
 from engine.frequencies.language_names import name_counted
 from engine.frequencies.row_use import NO_WEIGHTS
-from engine.frontier import read_size_curves
 from engine.grid import SweepConfig, SweepResult
 from pages.parts import by_bytes, by_rate, charts, state
-from pages.parts.wording import literal, short_bytes
+from pages.parts.state import Source
+from pages.parts.wording import literal
 
 _BYTES, _RATE = "Stored bytes", "Compression rate"
 _ERROR, _WEIGHTED, _AGAINST = "Error", "Weighted error", "Against the SVD"
 
 
-def show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
-    """The view."""
+@st.fragment
+def show(source: Source, table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
+    """The view; a fragment, so that a slider or a click draws no more than this anew."""
     head = st.container()  # what is chosen below decides what is said here
     bar = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with bar:
@@ -34,7 +36,7 @@ def show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
             "fits in 32 bits alone.",
         )
     if against == _BYTES:
-        _show_sizes(table, sweep, head, bar)
+        _show_sizes(source, table, sweep, (head, bar))
     else:
         _show_rates(table, sweep, head, bar)
     coded = "" if len(sweep.cells) == sweep.fits else f", {len(sweep.cells):,} ways to store"
@@ -55,9 +57,12 @@ def show(table: EmbeddingTable, sweep: SweepResult, origin: str) -> None:
 
 
 def _show_sizes(
-    table: EmbeddingTable, sweep: SweepResult, head: DeltaGenerator, bar: DeltaGenerator
+    source: Source,
+    table: EmbeddingTable,
+    sweep: SweepResult,
+    places: tuple[DeltaGenerator, DeltaGenerator],
 ) -> None:
-    dense = 4 * sweep.rows * sweep.columns
+    head, bar = places
     accuracy = state.measured_accuracy(table)
     scales = [_ERROR]
     scales += [_WEIGHTED] if has_weights(sweep.cells) else []
@@ -68,22 +73,19 @@ def _show_sizes(
     if accuracy is not None and scale == accuracy.measure:
         curves, chosen = accuracy, None
     else:
-        curves = read_size_curves(sweep.cells, dense_bytes=dense, weighted=weighted)
+        curves = read_size_curves(sweep, weighted=weighted)
         chosen = _chosen(table, sweep, weighted=weighted)
     with bar:
         bits = by_bytes.choose_coding(curves)
-    verb, better = ("scores", "higher") if curves.higher_is_better else ("loses", "lower")
-    head.markdown(
-        f"What **{literal(table.name)}** {verb} when its table of {short_bytes(dense)} is stored "
-        f"smaller; {better} is better."
-    )
-    head.markdown(f":material/balance: {by_bytes.say_who_wins(curves)}")
-    by_bytes.draw(curves, bits=bits, chosen=chosen)
+    by_bytes.introduce(head, table, curves)
+    by_bytes.draw(source, table, curves, by_bytes.Drawn(bits=bits, chosen=chosen))
     if sweep.fits == len(sweep.cells):
         st.caption(
-            ":material/info: This sweep has fits in 32 bits alone; run it again for 8 and 4 bits "
-            "and plain rounding."
+            ":material/info: This sweep has fits in 32 bits alone; run it again for 8 and 4 bits, "
+            "coded subspaces and plain rounding."
         )
+    elif not sweep.config.shares:
+        st.caption(":material/info: This sweep has no coded subspaces; run it again for those.")
 
 
 def _show_rates(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from engine import EngineError
 from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
 from engine.frequencies.language_names import name_language
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.frequencies.running_text import languages
-from pages.parts.state import keep_upload
+from pages.parts.uploads import keep_upload
 from pages.parts.wording import literal
 
 # Controls that keep their value while another page is looked at.
@@ -92,6 +93,15 @@ def choose_weights() -> str | None:
     return _choose_text()
 
 
+def choose_known_weights() -> str | None:
+    """The same, with what cannot be kept said in place."""
+    try:
+        return choose_weights()
+    except EngineError as error:
+        st.error(literal(str(error)))
+        return None
+
+
 def _choose_text() -> str | None:
     file = st.file_uploader(
         "Text in UTF-8, plain or gzipped",
@@ -120,35 +130,8 @@ def choose_advanced(*, weighted: bool) -> AdvancedChoice:
         format_func=lambda name: _LOSSES[name],
         help="What a row's distance costs. All but the first give in less to rows that fit badly.",
     )
-    affine = st.toggle(
-        "Affine subspaces",
-        key="affine",
-        bind="query-params",
-        help="Lets each subspace miss zero, for one row of numbers more.",
-    )
-    power, floor = DEFAULT_POWER, DEFAULT_FLOOR
-    if weighted:
-        power = st.slider(
-            "Weight power",
-            0.0,
-            1.0,
-            DEFAULT_POWER,
-            0.05,
-            key="power",
-            bind="query-params",
-            help="0 weighs all tokens alike, 1 by how often they occur.",
-        )
-        floor = st.slider(
-            "Weight floor",
-            0.0,
-            200.0,
-            DEFAULT_FLOOR,
-            1.0,
-            format="%d",
-            key="floor",
-            bind="query-params",
-            help="Occurrences in a million added to every token, so that rare ones still count.",
-        )
+    affine = choose_affine()
+    power, floor = choose_weighing() if weighted else (DEFAULT_POWER, DEFAULT_FLOOR)
     moves = st.slider(
         "Merge-and-split moves",
         0,
@@ -158,6 +141,40 @@ def choose_advanced(*, weighted: bool) -> AdvancedChoice:
         bind="query-params",
         help="Tries this often to merge two subspaces and split another; kept where it helps.",
     )
-    return AdvancedChoice(
-        loss=loss, affine=affine, power=float(power), floor=float(floor), moves=moves
+    return AdvancedChoice(loss=loss, affine=affine, power=power, floor=floor, moves=moves)
+
+
+def choose_affine() -> bool:
+    """Control for whether subspaces may miss zero."""
+    return st.toggle(
+        "Affine subspaces",
+        key="affine",
+        bind="query-params",
+        help="Lets each subspace miss zero, for one row of numbers more.",
     )
+
+
+def choose_weighing() -> tuple[float, float]:
+    """Controls for how weights come of counts: their power and floor."""
+    power = st.slider(
+        "Weight power",
+        0.0,
+        1.0,
+        DEFAULT_POWER,
+        0.05,
+        key="power",
+        bind="query-params",
+        help="0 weighs all tokens alike, 1 by how often they occur.",
+    )
+    floor = st.slider(
+        "Weight floor",
+        0.0,
+        200.0,
+        DEFAULT_FLOOR,
+        1.0,
+        format="%d",
+        key="floor",
+        bind="query-params",
+        help="Occurrences in a million added to every token, so that rare ones still count.",
+    )
+    return float(power), float(floor)

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine.evaluation.glue.cells import Stage
-from engine.evaluation.glue.ensembles import BEST_PLAN, family_title, is_ensemble, plan_title
+from engine.evaluation.glue.ensembles import BEST_PLAN, family_of, is_ensemble, plan_title
 from engine.evaluation.glue.plans import GluePlan
 from engine.evaluation.glue.summary import AVERAGE, GluePoint, GlueSummary
 from engine.evaluation.tasks import GLUE_TASKS
@@ -148,7 +148,9 @@ def _say_headline(chosen: _Chosen) -> str:
                 said = "of one seed of training: what another would change is not known"
             clauses.append(f"{decimals(gain.less.value)} less, {said}")
     asked = "" if chosen.task == AVERAGE else f"*{GLUE_TASKS[chosen.task].asks.capitalize()}* "
-    return f"{asked}At {rate:.0%} fewer numbers {'; '.join(clauses)}."
+    kinds = {family_of(plan).coded: None for plan in points}
+    what = " or ".join("bytes" if coded else "numbers" for coded in kinds)
+    return f"{asked}At {rate:.0%} fewer {what} {'; '.join(clauses)}."
 
 
 def _drop(point: GluePoint) -> str:
@@ -177,8 +179,7 @@ def _choose_lines(summary: GlueSummary) -> tuple[str, ...]:
     families: dict[str, list[str]] = {}
     for plan in summary.plans:
         if plan not in _SVDS and plan != BEST_PLAN:
-            name = family_title(optimal="optimal" in plan, weighted="weighted" in plan)
-            families.setdefault(name, []).append(plan)
+            families.setdefault(family_of(plan).title, []).append(plan)
     svds = [plan for plan in summary.plans if plan in _SVDS]
     if not families:
         return tuple(svds)

@@ -18,15 +18,18 @@ def describe(view: View) -> str:
     use = figures["weights"]
     counted = "" if use is None else f" Tokens count by their use in {name_counted(use['source'])}."
     coding = factorization.coding
-    coded = "" if coding is None else f" A token's own numbers take {coding.bits} bits each."
+    coded = "" if coding is None else f" A token's own numbers take {coding.named_bits} bits each."
+    rate_aware = figures["parameters"] is None
     if figures["k"] > 1:
+        kind, place = ("coded", "put in") if rate_aware else ("flat", "closest to")
         return (
-            f"stored smaller as **{figures['k']} flat subspaces** instead of one (the SVD). A "
-            f"point is a token, its colour the subspace it is closest to.{coded}{literal(counted)}"
+            f"stored smaller as **{figures['k']} {kind} subspaces** instead of one (the SVD). A "
+            f"point is a token, its colour the subspace it is {place}.{coded}{literal(counted)}"
         )
-    usual = is_plain_svd(1, affine=factorization.affine, loss=loss)
+    usual = is_plain_svd(1, affine=factorization.affine, loss=loss, coded=rate_aware)
     name = "" if not usual else ": the usual SVD" if use is None else ": a weighted SVD"
-    return f"stored smaller in one flat subspace{name}.{coded}{literal(counted)}"
+    kind = "coded" if rate_aware else "flat"
+    return f"stored smaller in one {kind} subspace{name}.{coded}{literal(counted)}"
 
 
 def show_figures(view: View) -> None:

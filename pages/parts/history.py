@@ -7,7 +7,7 @@ import streamlit as st
 from engine import EmbeddingTable, EngineError
 from engine.runs import DamagedRun, Run
 from pages.parts import state
-from pages.parts.run_words import caption
+from pages.parts.run_words import captions
 from pages.parts.wording import literal
 
 
@@ -42,21 +42,21 @@ def _choose(
     table: EmbeddingTable, runs: tuple[Run, ...], *, label: str, newest: bool
 ) -> str | None:
     """The run looked at; None for what ships, or where the link names one of another table."""
-    captions: dict[str | None, str] = {run.id: caption(run) for run in runs}
+    named: dict[str | None, str] = {**captions(runs)}
     if state.starter(table) is not None:
-        captions[None] = "the one that ships with the app"
-    options = list(captions)
+        named[None] = "the one that ships with the app"
+    options = list(named)
     current = state.current_run_id()
-    if current not in captions:
+    if current not in named:
         current = None
-        if newest and None not in captions:  # nothing ships for this table: show its newest run
+        if newest and None not in named:  # nothing ships for this table: show its newest run
             current = runs[0].id
             state.choose_run(current)
     picked = st.selectbox(
         label,
         options,
-        index=options.index(current) if current in captions else None,
-        format_func=lambda run_id: captions[run_id],
+        index=options.index(current) if current in named else None,
+        format_func=lambda run_id: named[run_id],
         placeholder="Choose a run",
     )
     if picked != current:

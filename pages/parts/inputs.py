@@ -12,7 +12,8 @@ from engine.paths import uploads_folder
 from engine.sources import is_hub_id
 from pages.parts import fit, hosting, plan
 from pages.parts.atlas import selection
-from pages.parts.state import Source, keep_upload, run_store, source_of
+from pages.parts.state import Source, run_store, source_of
+from pages.parts.uploads import keep_upload
 from pages.parts.wording import literal
 
 _BUNDLED = "Bundled model"

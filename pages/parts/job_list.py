@@ -8,7 +8,7 @@ from engine.jobs.status import JobState, JobStatus
 from pages.parts import jobs
 from pages.parts.wording import duration, literal
 
-_LOOK_SECONDS = 1.5  # the job's own panel looks more often, on the page that started it
+_LOOK_SECONDS = 3.0  # the job's own panel looks more often, on the page that started it
 _ENDED_SHOWN = 5
 _ENDINGS: dict[JobState, tuple[str, str]] = {
     "done": (":material/check_circle:", "done"),
@@ -67,6 +67,10 @@ def _show_active(status: JobStatus) -> None:
 
 def _describe_end(status: JobStatus) -> str:
     icon, ending = _ENDINGS[status.state]
+    unfinished = len((status.result or {}).get("unfinished", ()))
+    if unfinished:
+        icon = ":material/warning:"
+        ending = f"ended, but {unfinished} of the checks could not be finished"
     took = f" in {duration(status.elapsed_seconds)}" if status.state == "done" else ""
     own = jobs.is_own(status.job_id)
     why = f". {literal(status.error)}" if own and status.error else ""  # may name another's files

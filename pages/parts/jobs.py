@@ -127,6 +127,13 @@ def watched(slot: str) -> str | None:
     return None if status is None else status.job_id
 
 
+def result_of(job_id: str | None) -> dict[str, Any] | None:
+    """What a job made, whoever took it over; None where it is not done or long forgotten."""
+    ended = (one for one in job_queue().jobs() if one.job_id == job_id and one.state == "done")
+    status = next(ended, None)
+    return None if status is None else status.result
+
+
 def outcome(slot: str, source: Source | None = None) -> dict[str, Any] | None:
     """Show how this session's job stands; hand its result over once, when it is done.
 
@@ -189,8 +196,9 @@ def _watch(slot: str) -> None:
         if not is_own(status.job_id):
             right.caption("another tab’s")
         elif right.button("Cancel", key=f"cancel-{slot}", width="stretch"):
+            place.info("Stopping…", icon=":material/hourglass:")  # at once; a page takes a second
             cancel(status.job_id)
-            place.info(_CANCELLED, icon=":material/info:")  # at once; the page takes a second
+            place.info(_CANCELLED, icon=":material/info:")
             st.rerun()
 
 

@@ -46,15 +46,15 @@ def offer_model(row: DeltaGenerator, view: View, table: EmbeddingTable) -> None:
         )
         _describe(kept)
         return
-    row.button(
+    if row.button(
         "Compressed model",
         icon=":material/deployed_code:",
         disabled=jobs.is_active("model"),
         help="Puts this plan into the whole model, measures it before and after, and packs it: "
         "seconds for a small model, minutes for a large one.",
-        on_click=jobs.start,
-        args=("model", source, params),
-    )
+    ):
+        jobs.start("model", source, params)
+        st.rerun()
 
 
 def _describe(kept: KeptModel) -> None:

@@ -12,7 +12,7 @@ from pages.parts.downloads import zip_folder
 from pages.parts.model_download import has_model, offer_model
 from pages.parts.network_drawing import TokenPath, draw_network
 from pages.parts.state import View
-from pages.parts.wording import literal, printable
+from pages.parts.wording import literal, printable, short_bytes
 
 _Row = tuple[str, str, tuple[int, ...], int | None, int | None]
 
@@ -38,12 +38,17 @@ def show_network(view: View, table: EmbeddingTable, row: int | None) -> None:
     theme = st.context.theme.type or "light"
     rank = view.figures["svd"]["dimensions"][0]
     # Every name in it is escaped; `st.html` would take the drawing out.
-    st.markdown(draw_network(sizes, rank, token, theme), unsafe_allow_html=True)
+    stored = None
+    if plan.parameters is None:
+        bytes_before = short_bytes(view.figures["dense_bytes"])
+        stored = f"{short_bytes(plan.stored_bytes)} of {bytes_before}"
+    drawing = draw_network(sizes, rank, token, theme, stored=stored)
+    st.markdown(drawing, unsafe_allow_html=True)
     bits = ""
     if plan.coding is not None:
         bits = (
-            f" In this plan a coordinate takes {plan.coding.bits} bits, a number of a basis "
-            f"{plan.coding.basis_bits}."
+            f" In this plan a coordinate takes {plan.coding.named_bits} bits, a number of a basis "
+            f"{plan.coding.named_basis_bits}."
         )
     st.caption(
         "The column of tokens is parted as the tokens are; all other columns have one scale. Find "

@@ -9,14 +9,13 @@ Source: Maalouf et al., arXiv 2010.04290, figures 1 to 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from engine.budget import PlanSizes
-from engine.figures import name_dimensions
 from pages.parts.layers import LEAST, Layer, draw_band, draw_path, draw_text
 from pages.parts.palette import CONTEXT, PAGE, subspace_colour
-from pages.parts.wording import fewer_or_more, printable, short_count, shorten
+from pages.parts.wording import fewer_or_more, name_range, printable, short_count, shorten
 
 _WIDTH, _HEIGHT = 340, 312
 _TOP, _TALL = 44, 262  # where columns begin, and how high they may be
@@ -102,7 +101,9 @@ class _Panel:
         )
 
 
-def draw_network(plan: PlanSizes, rank: int, token: TokenPath, theme: str) -> str:
+def draw_network(
+    plan: PlanSizes, rank: int, token: TokenPath, theme: str, *, stored: str | None = None
+) -> str:
     """The layer before, as an SVD, and as k subspaces, side by side or wrapped where it is narrow.
 
     Args:
@@ -110,6 +111,7 @@ def draw_network(plan: PlanSizes, rank: int, token: TokenPath, theme: str) -> st
         rank: Of the SVD beside it, left out where the plan is one subspace through zero itself.
         token: Whose path is drawn.
         theme: ``"light"`` or ``"dark"``.
+        stored: What the plan's numbers take, where comparing how many there are says nothing.
 
     Returns:
         Well-formed HTML with an inline SVG for each panel, on one line: an empty one would end it
@@ -131,7 +133,9 @@ def draw_network(plan: PlanSizes, rank: int, token: TokenPath, theme: str) -> st
     if plan.k > 1 or plan.affine:
         title = f"SVD: one subspace of rank {rank:,}"
         panels.append(_draw_after(title, svd, whole, out, token))
-    panels.append(_draw_after(_name(plan), plan, parts, out, token))
+    after = _draw_after(_name(plan), plan, parts, out, token)
+    counted = after.counted if stored is None else f"{plan.parameters:,} numbers in {stored}"
+    panels.append(replace(after, counted=counted))
     return f'<div style="{_GRID}">{"".join(panel.frame(theme) for panel in panels)}</div>'
 
 
@@ -141,7 +145,7 @@ def _name(plan: PlanSizes) -> str:
         return f"One {word} {plan.dimensions[0]:,}"
     of = "dimension" if min(plan.dimensions) == max(plan.dimensions) else "dimensions"
     noun = "affine subspaces" if plan.affine else "subspaces"
-    return f"{plan.k} {noun} of {of} {name_dimensions(plan.dimensions)}"
+    return f"{plan.k} {noun} of {of} {name_range(plan.dimensions)}"
 
 
 def _numbers(count: int) -> str:
@@ -247,7 +251,7 @@ def _draw_after(
     shared = f"{sum(plan.dimensions):,} × {plan.d:,}"
     texts = [
         _head(_TOKENS, f"{plan.n:,}", "tokens"),
-        _head(_HIDDEN, name_dimensions(plan.dimensions), "coordinates"),
+        _head(_HIDDEN, name_range(plan.dimensions), "coordinates"),
         _head(_OUT, f"{plan.d:,}", "numbers"),
         draw_text(_WIDTH - 2, below, shared, _numbers(sum(plan.bases)), anchor="end"),
         _write_token(token, node),

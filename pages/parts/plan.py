@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,20 +17,24 @@ from engine.budget import (
     parameters,
     uniform_bytes,
 )
+from engine.coding.choosing import CODED_KS
 from engine.coding.codes import Coding
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.methods import DEFAULT_STARTS
 from engine.plans import CompressionConfig
-from engine.requests import AUTO_KS
-from pages.parts import fit
+from engine.requests import AUTO_KS, DEFAULT_CODED_K, DEFAULT_K
+from pages.parts import coded_plan, fit
 from pages.parts.wording import literal, short_bytes, short_count
 
 # Controls that keep their value while another page is looked at.
-LASTING = ("k", "auto", "by", "rate", "j", "bits", "basis-bits", "starts", "seed")
+LASTING = (
+    *coded_plan.LASTING,
+    *("k", "auto", "by", "rate", "j", "bits", "basis-bits", "starts", "seed"),
+)
 
 _LARGEST_K = 32
 # What makes a plan another one; seed, starts and moves only look longer or elsewhere for the same.
-_KIND = ("k", "j", "rate", "allocation", "affine", "loss", "weights", "bits")
+_KIND = ("j", "rate", "allocation", "affine", "loss", "weights", "bits")
 _WEIGHING = ("weight_power", "weight_floor")
 
 
@@ -52,16 +56,16 @@ def choose_plan(table: EmbeddingTable) -> dict[str, Any] | None:
     n, d = table.matrix.shape
     with st.sidebar:
         st.subheader("Plan")
-        k = _choose_k(n)
+        method = coded_plan.choose_method(_usual_ks(n))
+        k = _choose_k(n, method)
+        if method == coded_plan.CODED:
+            share = coded_plan.choose_share(table)
+            return coded_plan.choose_rest(table, k, share)
         allocation = fit.choose_allocation() if k != 1 else "uniform"
         size = _choose_size(d, auto=k == "auto")
         bits = _choose_bits()
         comes_to = st.container()
-        try:
-            weights = fit.choose_weights()
-        except EngineError as error:
-            st.error(literal(str(error)))
-            weights = None
+        weights = fit.choose_known_weights()
         with st.expander("Advanced"):
             advanced = fit.choose_advanced(weighted=weights != NO_WEIGHTS)
             basis_bits = 16 if bits is None else _choose_basis_bits()
@@ -92,12 +96,13 @@ def choose_plan(table: EmbeddingTable) -> dict[str, Any] | None:
     return None if weights is None else plan
 
 
-def differs(plan: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+def differs(plan: Mapping[str, Any], made: Mapping[str, Any], dense_bytes: int) -> bool:
     """Whether another kind of plan was made, however long the best of its kind was sought.
 
     Args:
         plan: As `choose_plan` gives it.
         made: The same of the plan that was made; no other where this version cannot read it.
+        dense_bytes: Of the table in float32.
     """
     try:
         wanted, known = CompressionConfig.of(plan), CompressionConfig.of(made)
@@ -105,32 +110,56 @@ def differs(plan: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
         return False
     if wanted.k == "auto":
         wanted = replace(wanted, k=known.k)
-    kind = [*_KIND, *(_WEIGHING if wanted.weights != NO_WEIGHTS else ())]
-    return any(getattr(wanted, name) != getattr(known, name) for name in kind)
+    weighing = _WEIGHING if wanted.weights != NO_WEIGHTS else ()
+    if any(getattr(wanted, name) != getattr(known, name) for name in (*_KIND, *weighing)):
+        return True
+    sizes = [config.fit_arguments(dense_bytes)["max_bytes"] for config in (wanted, known)]
+    return sizes[0] != sizes[1] or _subspaces(wanted) != _subspaces(known)
 
 
-def _choose_k(n: int) -> int | str:
+def _subspaces(config: CompressionConfig) -> int | str:
+    """k, also where it was left out."""
+    if config.k is not None:
+        return config.k
+    if isinstance(config.j, Sequence):
+        return len(config.j)
+    return {"svd": 1, "coded": DEFAULT_CODED_K}.get(config.method, DEFAULT_K)
+
+
+def _usual_ks(n: int) -> dict[str, int]:
+    return {
+        coded_plan.PLAIN: min(DEFAULT_K, n),
+        coded_plan.CODED: min(DEFAULT_CODED_K, n),
+    }
+
+
+def _choose_k(n: int, method: str) -> int | str:
     if n == 1:
         return 1
     highest = min(_LARGEST_K, n)
     clamp("k", highest)
     place = st.container()
+    coded = method == coded_plan.CODED
+    tried, where = (CODED_KS, "in these bytes") if coded else (AUTO_KS, "at this rate")
     auto = st.toggle(
         "Find k by itself",
         key="auto",
         bind="query-params",
-        help=f"Tries k = {', '.join(map(str, AUTO_KS))} for a moment each and takes the one that "
-        "loses least at this rate.",
+        help=f"Tries k = {', '.join(map(str, tried))} for a moment each and takes the one that "
+        f"loses least {where}.",
     )
+    about = "Each row goes to the closest of k subspaces. One subspace is the usual SVD."
+    if coded:
+        about = "A row goes where its error and its bits together cost least."
     k = place.slider(
         "Subspaces k",
         1,
         highest,
-        min(5, n),
+        _usual_ks(n)[method],
         key="k",
         bind="query-params",
         disabled=auto,
-        help="Each row goes to the closest of k subspaces. One subspace is the usual SVD.",
+        help=about,
     )
     return "auto" if auto else k
 
@@ -230,10 +259,11 @@ def _describe_size(n: int, d: int, plan: dict[str, Any]) -> str:
     coding = Coding.asked(plan["bits"], plan["basis_bits"])
     shared_out = plan["allocation"] == "optimal"
     if k == "auto" or shared_out:
-        stored = budget_for_rate(n, d, rate) if j is None else parameters(n, d, k, j, affine=affine)
-        most = most_bytes(
-            n, d, max(AUTO_KS) if k == "auto" else k, stored, affine=affine, coding=coding
+        most_k = max(AUTO_KS) if k == "auto" else k
+        stored = (
+            budget_for_rate(n, d, rate) if j is None else parameters(n, d, most_k, j, affine=affine)
         )
+        most = most_bytes(n, d, most_k, stored, affine=affine, coding=coding)
         begin, size = "At most ", f"at most {short_bytes(most)}"
     else:
         j = dimension_for_rate(n, d, k, rate, affine=affine) if j is None else j

@@ -19,7 +19,7 @@ from pages.parts import hosting, state
 from pages.parts.state import View
 
 SHIPPED, SVD = "shipped", "svd"
-"""What a link calls the plan that ships with the table, and the SVD of as many numbers as A."""
+"""What a link calls the plan that ships with the table, and the SVD that stores as much as A."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,9 +48,11 @@ class Side:
         plan = self.factorization
         low, high = min(plan.dimensions), max(plan.dimensions)
         j = f"{high}" if low == high else f"{low}–{high}"
-        bits = "" if plan.coding is None else f", {plan.coding.bits} bits"
-        svd = "weighted SVD" if self.weighted else "SVD"
-        return f"{svd if plan.k == 1 else f'k = {plan.k}'}, j = {j}{bits}"
+        bits = "" if plan.coding is None else f", {plan.coding.named_bits} bits"
+        name = f"k = {plan.k}"
+        if plan.k == 1 and plan.parameters is not None:
+            name = "weighted SVD" if self.weighted else "SVD"
+        return f"{name}, j = {j}{bits}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

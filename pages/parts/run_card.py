@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -20,7 +21,7 @@ from engine.labels import LONGEST_NAME, LONGEST_NOTE
 from engine.run_differences import plan_figures
 from engine.runs import Run, RunLabel
 from pages.parts import inputs, reruns, run_list, run_words, state
-from pages.parts.wording import fewer_or_more, literal
+from pages.parts.wording import fewer_or_more, literal, short_bytes
 
 _PAGES = {
     "compress": ("Open on Explore", ":material/scatter_plot:", "pages/explore.py"),
@@ -178,12 +179,13 @@ def go_to(page: str, run: Run, **query: str) -> None:
 
 def _metrics(run: Run) -> None:
     figures = plan_figures(run.record)
-    fitted = "relative_error" if figures["weighted_error"] is None else "weighted_error"
     rate = figures["rate"]
     beside = {
         "parameters": "" if rate is None else fewer_or_more(rate),
-        fitted: _beside_svd("svd_error", figures),
-        "neighbours_kept": _beside_svd("svd_neighbours", figures),
+        "stored_bytes": _share_kept(run.record.figures) if rate is None else "",
+        "relative_error": _beside("SVD", "svd_error", figures),
+        "weighted_error": _beside("weighted SVD", "weighted_svd_error", figures),
+        "neighbours_kept": _beside("SVD", "svd_neighbours", figures),
     }
     row = st.container(horizontal=True, key="run-figures")
     for name in _METRICS:
@@ -200,9 +202,15 @@ def _metrics(run: Run) -> None:
             )
 
 
-def _beside_svd(name: str, figures: dict[str, float | None]) -> str:
+def _share_kept(figures: Mapping[str, Any]) -> str:
+    """What a coded plan is told by, for which there is no rate."""
+    stored, dense = figures.get("stored_bytes"), figures.get("dense_bytes")
+    return f"{stored / dense:.1%} of {short_bytes(dense)}" if stored and dense else ""
+
+
+def _beside(who: str, name: str, figures: dict[str, float | None]) -> str:
     value = figures[name]
-    return "" if value is None else f"SVD {run_words.figure(name, value)}"
+    return "" if value is None else f"{who} {run_words.figure(name, value)}"
 
 
 def _name(run: Run) -> None:

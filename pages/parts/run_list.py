@@ -151,8 +151,8 @@ _COLUMNS = {
     "SVD": st.column_config.NumberColumn(
         format="percent",
         width=80,
-        help="Error of the SVD of its size; where tokens were weighted, the weighted error of the "
-        "weighted SVD",
+        help="The same of the SVD of its size; where tokens were weighted, open the run for the "
+        "weighted errors of both",
     ),
     "Bytes": st.column_config.NumberColumn(width=80),
     "Neighbours kept": st.column_config.NumberColumn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ SETTINGS = {
     "j": "Dimension (j)",
     "rate": "Compression rate",
     "rates": "Compression rates",
+    "max_bytes": "Bytes kept at most",
     "allocation": "Dimensions",
     "affine": "Affine subspaces",
     "loss": "Loss",
@@ -45,6 +47,10 @@ SETTINGS = {
     "tensor": "Name of the array (tensor)",
     "tokens": "Tokens file",
 }
+# What coded subspaces decide by themselves, kept in their configs as others would have it.
+_NOT_OF_CODED = (
+    *("j", "rate", "allocation", "loss", "n_init", "seeding", "moves", "bits", "basis_bits"),
+)
 FIGURES = {
     "parameters": "Numbers stored",
     "stored_bytes": "Bytes stored",
@@ -52,6 +58,7 @@ FIGURES = {
     "relative_error": "Error",
     "weighted_error": "Error, weighted by use",
     "svd_error": "Error of the SVD of its size",
+    "weighted_svd_error": "Error of the weighted SVD of its size, weighted by use",
     "neighbours_kept": "Neighbours kept",
     "svd_neighbours": "Neighbours the SVD keeps",
     "wall_seconds": "Time it took",
@@ -61,6 +68,7 @@ _SHARES = (
     "relative_error",
     "weighted_error",
     "svd_error",
+    "weighted_svd_error",
     "neighbours_kept",
     "svd_neighbours",
 )
@@ -77,9 +85,24 @@ def title(run: Run) -> str:
     return run.label.name or describe(run)
 
 
-def caption(run: Run) -> str:
-    """What tells a run from others of its table: its title, and when it was made."""
-    return f"{title(run)} · {run.record.created_at.astimezone():%d %b %H:%M}"
+def captions(runs: Sequence[Run]) -> dict[str, str]:
+    """Id → what tells a run from others of its table: its title, and when it was made.
+
+    No two are alike, as they were of one plan made twice in a minute: streamlit finds what was
+    chosen from a list by its words.
+    """
+    ways = [_captions(run) for run in runs]  # ever more exact
+    counts = [Counter(column) for column in zip(*ways, strict=True)]
+    return {
+        run.id: next(text for text, count in zip(way, counts, strict=True) if count[text] == 1)
+        for run, way in zip(runs, ways, strict=True)
+    }
+
+
+def _captions(run: Run) -> tuple[str, str, str]:
+    made = run.record.created_at.astimezone()
+    minute, second = (f"{title(run)} · {made:%d %b %H:%M}{rest}" for rest in ("", f"{made::%S}"))
+    return minute, second, f"{second}, {run.id}"
 
 
 def setting(value: object) -> str:
@@ -120,5 +143,11 @@ def _percent(share: float) -> str:
 
 
 def rows_of(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Settings with their names in words, in the order given."""
-    return [(SETTINGS.get(name, name), setting(value)) for name, value in settings.items()]
+    """Settings with their names in words, in the order given; those the method has use for."""
+    left_out = _NOT_OF_CODED if settings.get("method") == "coded" else ("max_bytes",)
+    left_out += ("basis_bits",) if settings.get("bits") is None else ()
+    return [
+        (SETTINGS.get(name, name), setting(value))
+        for name, value in settings.items()
+        if name not in left_out
+    ]

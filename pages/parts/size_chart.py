@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log10, sqrt
+from math import asinh, log10, sqrt
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,24 +13,32 @@ from pages.parts.charts import ChosenPlan, add_star
 from pages.parts.palette import ACCENT, CONTEXT, subspace_colour
 from pages.parts.wording import short_bytes
 
-BIT_SYMBOLS = {4: "diamond", 8: "square", 32: "circle"}
+BIT_SYMBOLS = {0: "cross", 4: "diamond", 8: "square", 32: "circle"}
 _SYMBOL_KEY = "◆ 4 bits   ■ 8 bits   ● 32 bits"
+_CODED_KEY = "✚ coded"
 _FRONTIER = "not reached"
 # Where curves fall, a label has room on their left below; where they rise, above.
 _BESIDE: dict[bool, dict[str, Any]] = {
     False: {"xanchor": "right", "xshift": -8, "yshift": -4},
     True: {"yanchor": "bottom", "yshift": 6},
 }
+_CHANCE = 0.3  # points of an accuracy: a few tenths are chance, and drawn all but alike
+_DROP_TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 _ERROR_TICKS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 _SHARE_TICKS = tuple(step * 10.0**power for power in range(-5, 1) for step in (1, 2, 5))
 _HOVER = (
     "<b>%{text}</b><br>%{customdata[0]}, %{customdata[1]:.1%} of the table<br>"
-    "%{customdata[2]} (%{customdata[3]} – %{customdata[4]})<extra></extra>"
+    "%{customdata[2]}<extra></extra>"
 )
 
 
 def size_chart(
-    curves: SizeCurves, *, theme: str, bits: int | None = None, chosen: ChosenPlan | None = None
+    curves: SizeCurves,
+    *,
+    theme: str,
+    bits: int | None = None,
+    chosen: ChosenPlan | None = None,
+    told: BytePoint | None = None,
 ) -> go.Figure:
     """One line a method, its markers saying the bits; rounding as markers; the frontier behind.
 
@@ -39,9 +47,11 @@ def size_chart(
         theme: ``"light"`` or ``"dark"``.
         bits: Draw the fits in so many bits; each method's best coding at every size when left out.
         chosen: The explored plan, to be marked.
+        told: The point that is told of, to be ringed.
 
     Returns:
-        The figure. The frontier is that of everything measured, whatever is drawn.
+        The figure; the last of a point's custom data is its number among those of the curves. The
+        frontier is that of everything measured, whatever is drawn.
     """
     figure = go.Figure()
     _add_frontier(figure, curves, theme)
@@ -51,7 +61,25 @@ def size_chart(
         at = (chosen.stored_bytes, _height(curves, chosen.error))
         said = f"{short_bytes(chosen.stored_bytes)}, {chosen.error:.4f}"
         add_star(figure, chosen.name, at, figures=said, theme=theme)
+    if told is not None:
+        _add_ring(figure, curves, told, theme)
     return _lay_out(figure, curves, theme)
+
+
+def _add_ring(figure: go.Figure, curves: SizeCurves, told: BytePoint, theme: str) -> None:
+    """Round what is told of, without hiding what is under it."""
+    ring = {"color": "rgba(0,0,0,0)", "size": 20, "line": {"width": 2.5, "color": ACCENT[theme]}}
+    figure.add_trace(
+        go.Scatter(
+            x=[told.stored_bytes],
+            y=[_height(curves, told.value)],
+            mode="markers",
+            marker=ring,
+            name="told",
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    )
 
 
 def _add_frontier(figure: go.Figure, curves: SizeCurves, theme: str) -> None:
@@ -61,9 +89,10 @@ def _add_frontier(figure: go.Figure, curves: SizeCurves, theme: str) -> None:
     y = [_height(curves, point.value) for point in (*front, *front[-1:])]
     fill = "tozeroy"
     if curves.higher_is_better:
-        fill, top = "toself", _highest(curves)
+        fill, (_, top) = "toself", _accuracy_range(curves)
         x, y = [*x, x[-1], x[0]], [*y, top, top]
-        figure.add_hline(curves.whole, line={"color": CONTEXT[theme], "dash": "dot", "width": 1})
+        level = _height(curves, curves.whole)
+        figure.add_hline(level, line={"color": CONTEXT[theme], "dash": "dot", "width": 1})
     figure.add_trace(
         go.Scatter(
             x=x,
@@ -78,24 +107,34 @@ def _add_frontier(figure: go.Figure, curves: SizeCurves, theme: str) -> None:
     )
 
 
-def _highest(curves: SizeCurves) -> float:
-    """Where an axis of accuracies ends: a little above the best of all."""
-    values = [curves.whole, *(point.value for point in curves.points)]
-    return max(values) + 0.08 * (max(values) - min(values))
+def _accuracy_range(curves: SizeCurves) -> tuple[float, float]:
+    """Where an axis of accuracies begins and ends: a little beyond the worst and the best."""
+    values = [curves.whole, *(value for one in curves.points for value in (one.lowest, one.value))]
+    low, high = (_height(curves, value) for value in (min(values), max(values)))
+    margin = 0.08 * (high - low)
+    return low - margin, high + margin
 
 
 def _add_lines(figure: go.Figure, curves: SizeCurves, bits: int | None, theme: str) -> None:
-    ours = [name for name, points in curves.lines().items() if points[0].family == "messi"]
+    others = {"svd", "product"}
+    ours = [name for name, points in curves.lines().items() if points[0].family not in others]
     for name, points in curves.lines(bits).items():
         line: dict[str, Any] = {"width": 2}
         if points[0].family == "svd":
             line |= {"color": ACCENT[theme], "dash": "dot" if "weighted" in name else "dash"}
+        elif points[0].family == "product":
+            line |= {"color": CONTEXT[theme], "dash": "dot" if "weighted" in name else "dash"}
         else:
             line |= {"color": subspace_colour(ours.index(name), theme)}
-        marker = {"symbol": [BIT_SYMBOLS[point.bits] for point in points], "size": 7}
+        size = 9 if points[0].family == "coded" else 7  # a cross has little surface
+        marker = {"symbol": [_symbol(point) for point in points], "size": size}
         figure.add_trace(
             _points(curves, points, name=name, mode="lines+markers", line=line, marker=marker)
         )
+
+
+def _symbol(point: BytePoint) -> str:
+    return "hexagon" if point.family == "product" else BIT_SYMBOLS[point.bits]
 
 
 def _add_roundings(figure: go.Figure, curves: SizeCurves, theme: str) -> None:
@@ -119,9 +158,12 @@ def _height(curves: SizeCurves, value: float) -> float:
     """Where a value is drawn. Errors by their square root, with the errors on the axis.
 
     Drawn straight, all below 0.05 would be one line; drawn by logarithms, 8 bits would leave no
-    room for the others.
+    room for the others. Accuracies by what they lose: straight as far as that may be chance, then
+    ever closer, or the worst would leave no room for all that are good.
     """
-    return value if curves.higher_is_better else sqrt(value)
+    if curves.higher_is_better:
+        return asinh((value - curves.whole) / _CHANCE)
+    return sqrt(value)
 
 
 def _points(curves: SizeCurves, points: Sequence[BytePoint], **trace: object) -> go.Scatter:
@@ -133,13 +175,21 @@ def _points(curves: SizeCurves, points: Sequence[BytePoint], **trace: object) ->
             (
                 short_bytes(point.stored_bytes),
                 point.stored_bytes / curves.dense_bytes,
-                *(f"{value:.4g}" for value in (point.value, point.lowest, point.highest)),
+                _value(point),
+                curves.points.index(point),
             )
             for point in points
         ],
         hovertemplate=_HOVER,
+        unselected={"marker": {"opacity": 1}},  # a click rings its point, and pales none
         **trace,  # pyright: ignore[reportArgumentType]
     )
+
+
+def _value(point: BytePoint) -> str:
+    """In words, with the range over the seeds where it was measured by several."""
+    value, lowest, highest = (f"{v:.4g}" for v in (point.value, point.lowest, point.highest))
+    return value if lowest == highest else f"{value} ({lowest} – {highest})"
 
 
 def _lay_out(figure: go.Figure, curves: SizeCurves, theme: str) -> go.Figure:
@@ -147,9 +197,10 @@ def _lay_out(figure: go.Figure, curves: SizeCurves, theme: str) -> go.Figure:
     sizes = [dense, *(point.stored_bytes for point in curves.points)]
     low, high = min(sizes) / 1.15, max(sizes) * 1.08
     ticks = [share for share in _SHARE_TICKS if low <= share * dense <= high]
+    coded = any(point.family == "coded" for point in curves.points)
     figure.add_annotation(
         {"x": 1, "xref": "paper", "xanchor": "right", "yref": "paper", "showarrow": False},
-        text=_SYMBOL_KEY,
+        text=f"{_CODED_KEY}   {_SYMBOL_KEY}" if coded else _SYMBOL_KEY,
         y=0 if curves.higher_is_better else 1,
         yanchor="bottom" if curves.higher_is_better else "top",
     )
@@ -157,7 +208,7 @@ def _lay_out(figure: go.Figure, curves: SizeCurves, theme: str) -> go.Figure:
         height=500,
         hovermode="closest",
         margin={"l": 56, "r": 12, "t": 40, "b": 64},
-        legend={"orientation": "h", "y": -0.24, "x": 0},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
         xaxis={
             "type": "log",
             "range": [log10(low), log10(high)],
@@ -171,9 +222,16 @@ def _lay_out(figure: go.Figure, curves: SizeCurves, theme: str) -> go.Figure:
 
 def _value_axis(curves: SizeCurves) -> dict[str, Any]:
     if curves.higher_is_better:
-        lowest = min((point.lowest for point in curves.points), default=0.0)
-        top = _highest(curves)
-        return {"title": curves.measure, "range": [lowest - 0.05 * (top - lowest), top]}
+        low, high = _accuracy_range(curves)
+        heights = {drop: _height(curves, curves.whole - drop) for drop in _DROP_TICKS}
+        drops = [drop for drop, height in heights.items() if height >= low]
+        name = curves.measure.partition(" (")[0]  # a phone has room for no more
+        return {
+            "title": f"{name}, points below {curves.whole:.2f}",
+            "range": [low, high],
+            "tickvals": [heights[drop] for drop in drops],
+            "ticktext": [f"−{drop:g}" if drop else "0" for drop in drops],
+        }
     highest = max((point.highest for point in curves.points), default=1.0)
     ticks = [error for error in _ERROR_TICKS if error <= highest]
     return {

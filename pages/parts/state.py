@@ -12,7 +12,6 @@ import numpy as np
 import streamlit as st
 import torch
 from numpy.typing import NDArray
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from engine import (
     EmbeddingTable,
@@ -28,18 +27,16 @@ from engine.errors import FormatError, ParameterError
 from engine.evaluation.glue.cells import CELLS_FOLDER, RUN_FILE
 from engine.evaluation.glue.summarizing import read_results
 from engine.evaluation.glue.summary import SUMMARY_FILE, GlueSummary
-from engine.folders import write_file
 from engine.frontier import SizeCurves
 from engine.grid import SweepResult
 from engine.library import Starter, find_starter, find_umap_layout, forget_measured_plan
 from engine.measures import SubspaceSummary, relative_row_errors, summarise_subspaces
 from engine.memory import check_memory
 from engine.naming import suggest_names
-from engine.paths import uploads_folder
 from engine.recording import SWEEP_FILE, read_compression_figures
 from engine.reproducing import job_params
 from engine.runs import Run
-from pages.parts import hosting
+from pages.parts import hosting, uploads
 
 _LARGEST_COPY = 2_000_000_000  # bytes; larger tables stay mapped from their file
 _SHIPPED = "starter"  # key of the view that is no run
@@ -85,7 +82,13 @@ def load_source(source: Source) -> EmbeddingTable:
     """
     hosting.access().check_source(source.spec, source.tokens)
     stamps = tuple(_stamp(path) for path in (source.spec, source.tokens) if path)
-    return _load(source, stamps)
+    try:
+        table = _load(source, stamps)
+    except EngineError:
+        uploads.forget_unread(source.spec, source.tokens)
+        raise
+    uploads.note_read(source.spec, source.tokens)
+    return table
 
 
 @st.cache_resource(max_entries=3, show_spinner="Reading the table …")
@@ -332,30 +335,3 @@ def layout(table: EmbeddingTable, kind: str, dimensions: int = 2) -> NDArray[np.
         return shipped.layout.numpy()
     found = find_umap_layout(table.fingerprint, dimensions)
     return None if found is None else found.numpy()
-
-
-def keep_upload(file: UploadedFile) -> str:
-    """Write an upload where the worker process can read it, once; same content, same file.
-
-    Returns:
-        Its path.
-
-    Raises:
-        EngineError: If it is too large, or the disk refuses.
-    """
-    known: dict[str, str] = st.session_state.setdefault("uploads", {})
-    if file.file_id not in known:
-        hosting.check_upload(file.name, file.size)
-        content = file.getvalue()
-        digest = hashlib.blake2b(content, digest_size=8).hexdigest()
-        path = uploads_folder() / digest / Path(file.name).name
-        try:
-            if not path.exists():
-                write_file(path, lambda temporary: temporary.write_bytes(content))
-        except OSError as error:
-            raise EngineError(
-                f"the upload could not be kept in {path.parent}: {error.strerror}; free some space "
-                "or point SUBSPACE_ATLAS_HOME at a folder of your own"
-            ) from error
-        known[file.file_id] = str(path)
-    return known[file.file_id]

@@ -6,7 +6,7 @@ import streamlit as st
 
 from engine import EmbeddingTable, EngineError
 from engine.frequencies.row_use import NO_WEIGHTS
-from engine.grid import SweepResult
+from engine.grid import CODED_KS, CODED_SHARES, SweepResult
 from pages.parts import fit, jobs, state
 from pages.parts.state import Source
 from pages.parts.wording import literal
@@ -29,7 +29,7 @@ def newest(table: EmbeddingTable) -> tuple[SweepResult, str] | None:
         st.markdown(
             f"**{literal(table.name)}** has no curves yet. Choose the grid in the sidebar and "
             "press **Run the sweep**: every k is fitted at every rate, beside the SVD of the same "
-            "size, and stored in 32, 8 and 4 bits, beside plain rounding."
+            "size, and stored in 32, 8 and 4 bits, beside coded subspaces and plain rounding."
         )
         return None
     return sweep, origin
@@ -55,7 +55,7 @@ def show_controls(source: Source, table: EmbeddingTable) -> None:
             "Seeds", 1, 5, 3, key="sweep-seeds", help="Fits of each cell; the band is their spread."
         )
         allocation = fit.choose_allocation()
-        weights = _choose_weights()
+        weights = fit.choose_known_weights()
         with st.expander("Advanced"):
             advanced = fit.choose_advanced(weighted=weights != NO_WEIGHTS)
             starts = st.slider(
@@ -70,11 +70,13 @@ def show_controls(source: Source, table: EmbeddingTable) -> None:
                 "Also in fewer bits",
                 True,
                 key="sweep-coded",
-                help="Stores every fit at 8 and 4 bits as well, and rounds the whole table to 8, "
-                "4, 3 and 2 bits to compare with.",
+                help="Stores every fit at 8 and 4 bits as well, fits coded subspaces, whose "
+                "coordinates get the bits they earn, within a few sizes, and rounds the whole "
+                "table to 8, 4, 3 and 2 bits to compare with.",
             )
         rates = [percent / 100 for percent in range(low, high + 1, _RATE_STEP)]
         count = len(rates) * ((1 if weights == NO_WEIGHTS else 2) + len(ks) * seeds)
+        count += len(CODED_KS) * len(CODED_SHARES) if coded else 0
         st.caption(f"{count} fits.")
         if st.button(
             "Run the sweep",
@@ -96,14 +98,7 @@ def show_controls(source: Source, table: EmbeddingTable) -> None:
                 "weight_power": advanced.power,
                 "weight_floor": advanced.floor,
                 "bits": [8, 4] if coded else [32],
+                "shares": list(CODED_SHARES) if coded else [],
             }
             jobs.start("sweep", source, {"config": grid})
             st.rerun()  # the button then shows that it is busy
-
-
-def _choose_weights() -> str | None:
-    try:
-        return fit.choose_weights()
-    except EngineError as error:
-        st.error(literal(str(error)))
-        return None

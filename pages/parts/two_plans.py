@@ -10,7 +10,7 @@ from pages.parts import charts, pair_tables, state
 from pages.parts.narrow import is_narrow
 from pages.parts.pair_map import PairLabels, gain_map, pair_map
 from pages.parts.plan_pair import SHIPPED, SVD, Pair, load_pair
-from pages.parts.run_words import EVEN, caption
+from pages.parts.run_words import EVEN, captions
 from pages.parts.wording import literal, short_bytes
 
 _FIRST, _SECOND = "pair-a", "pair-b"
@@ -40,7 +40,7 @@ def show(table: EmbeddingTable) -> None:
             )
             return
         left, right = st.columns(2, gap="medium")
-        second = {**plans, SVD: "the SVD that stores as many numbers as A"}
+        second = {**plans, SVD: "the SVD that stores as much as A"}
         with left:
             first_name = _choose("Plan A", _FIRST, plans, _usual_first(plans))
         with right:
@@ -64,7 +64,7 @@ def show(table: EmbeddingTable) -> None:
 def _plans(table: EmbeddingTable) -> dict[str, str]:
     """Plans of this table, newest first, each with what it is called."""
     runs = state.run_store().list().of("compress", table.fingerprint)
-    named = {run.id: caption(run) for run in runs}
+    named = captions(runs)
     if state.starter(table) is not None:
         named[SHIPPED] = "the plan that ships with the app"
     return named

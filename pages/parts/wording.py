@@ -10,6 +10,7 @@ from unicodedata import east_asian_width
 from engine.evaluation.scores import Interval
 from engine.wording import duration as duration
 from engine.wording import fewer_or_more as fewer_or_more
+from engine.wording import name_range as name_range
 from engine.wording import printable as printable
 from engine.wording import short_bytes as short_bytes
 from engine.wording import short_count as short_count
@@ -42,6 +43,11 @@ def _breadth(letter: str) -> float:
 def decimals(value: float) -> str:
     """A figure with two decimals and a true minus: −0.42."""
     return f"{value:,.2f}".replace("-", "−")
+
+
+def lost(error: float) -> str:
+    """A share of the energy with four decimals; what is less than those show is not nothing."""
+    return f"{error:.4f}" if error >= 0.5e-4 or error == 0 else "under 0.0001"
 
 
 def interval(figure: Interval) -> str:

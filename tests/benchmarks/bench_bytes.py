@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 import engine
+from engine.cell_points import name_group
 from engine.coding.codes import CODE_BITS
 from engine.coding.rounding import round_to_nearest
 from engine.frequencies import table_token_counts, token_weights
-from engine.frontier import BytePoint, Family, SizeCurves, name_group
+from engine.frontier import BytePoint, Family
 from engine.grid import PLAIN_BITS
-from engine.library import save_accuracy
 from engine.residuals import Approximation, energy_lost, squared_residuals
 from tests.benchmarks.machine import describe_machine, machine_line
 from tests.benchmarks.stsb import DEFAULT_DATA, PairScorer, read_stsb
@@ -43,7 +43,6 @@ GROUP = 32
 K, POWER, FLOOR = 10, 0.75, 64.0
 BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.1264, 0.2, 0.26)  # 0.1264 is int4, a step a row
 COMMAND = "python -m tests.benchmarks.bench_bytes"
-ASSETS = Path("assets/minilm")
 OURS_AND_RIVAL: tuple[Family, ...] = ("messi", "rounding")
 
 
@@ -234,7 +233,6 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Stored], 
         "seed": options.seed,
         **describe_machine(),
         "seconds": round(time.monotonic() - begun),
-        "source": table.fingerprint,
         "pairs": len(train.scores),
         "dev_pairs": len(pairs.scores),
         "train_uncompressed": chooser.scores(chooser.original)[train.name],
@@ -244,7 +242,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[Stored], 
 
 
 def main() -> None:
-    """Measure, then write ``bytes.json``, ``bytes.md`` and what the Compare page draws."""
+    """Measure, then write ``bytes.json`` and ``bytes.md``."""
     parser = argparse.ArgumentParser(description="Sentence similarity against stored bytes.")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="the GLUE folder")
     parser.add_argument("--pairs", type=int, default=1000, help="of STS-B train")
@@ -253,7 +251,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, default=Path("assets/results"), help="a folder")
-    parser.add_argument("--assets", type=Path, default=ASSETS, help="where the app looks")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     summary, stored, dense = measure(options)
@@ -275,18 +272,6 @@ def main() -> None:
     target.write_text(text + "\n", encoding="utf-8")
     page = markdown(summary, stored, dense)
     target.with_suffix(".md").write_text(page, encoding="utf-8")
-    points = sorted((one.point for one in stored), key=lambda point: point.stored_bytes)
-    save_accuracy(
-        options.assets,
-        summary["source"],
-        SizeCurves(
-            measure="STS-B (Spearman × 100)",
-            points=tuple(points),
-            dense_bytes=dense,
-            higher_is_better=True,
-            whole=summary["dev_uncompressed"],
-        ),
-    )
     print(page)
 
 

@@ -132,6 +132,7 @@ def visit(server: Server, path: Path) -> dict[str, object]:
         seconds["map"] = draw_umap(page)
         traces = chart_traces(find_chart(page))
         said = page.get_by_text("An even sample of").inner_text()
+        said = said[said.index(" ") + 1 :]  # the icon's name before it
         page.screenshot(path=path.with_suffix(".png"), full_page=True)
         browser.close()
     return {

@@ -22,7 +22,7 @@ import torch
 
 from engine.evaluation import features
 from engine.evaluation.checks import CHECKS
-from engine.evaluation.evaluating import run_check
+from engine.evaluation.measuring import run_check
 from engine.evaluation.scores import Interval
 from engine.evaluation.subject import CheckOptions, Subject
 from engine.evaluation.tasks import GLUE_TASKS, glue_task

@@ -22,10 +22,12 @@ from engine.sweep import SweepConfig, run_sweep
 from engine.table import EmbeddingTable, RowNumbers
 
 PLAN = CompressionConfig(k=4, rate=0.4, n_init=1)
+CODED_PLAN = CompressionConfig(method="coded", max_bytes="15%")
 WORK: dict[str, Callable[[EmbeddingTable], object]] = {
     "fit": lambda table: compress_table(table, PLAN),
     "fit in 8 bits": lambda table: compress_table(table, replace(PLAN, bits=8)),
     "weighted fit": lambda table: compress_table(table, replace(PLAN, weights="en")),
+    "coded fit": lambda table: compress_table(table, CODED_PLAN),
     "sweep": lambda table: run_sweep(table, SweepConfig(rates=(0.4,), ks=(4,), seeds=(0,))),
     "layout": lambda table: umap_layout(table.matrix, UmapSettings(epochs=5)),
     "model": lambda table: evaluate(table.spec, ["fidelity"]),

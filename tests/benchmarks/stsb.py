@@ -31,7 +31,7 @@ from engine.sources.bundled import bundled_files
 
 DEFAULT_DATA = Path(os.environ.get("SUBSPACE_ATLAS_DATA", "../shared/data/glue"))
 WORD_SETS = ("wordsim353", "simlex999", "mturk771", "rg65")
-LONGEST = 256  # tokens, as the model's own sentence_bert_config.json says
+LONGEST = 256  # tokens, as MiniLM's sentence_bert_config.json says; no text here has as many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +82,19 @@ def read_word_sets(folder: Path) -> list[Pairs]:
 
 
 class PairScorer:
-    """Scores embedding matrices of the bundled model on fixed pairs."""
+    """Scores embedding matrices of a model on fixed pairs.
 
-    def __init__(self, *sets: Pairs) -> None:
+    Args:
+        sets: The pairs.
+        folder: Of the model; the bundled one when left out.
+    """
+
+    def __init__(self, *sets: Pairs, folder: Path | None = None) -> None:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
-        folder = bundled_files("minilm").folder
+        folder = bundled_files("minilm").folder if folder is None else folder
         self._model = AutoModel.from_pretrained(folder, trust_remote_code=False).eval()
         self._embedding: Tensor = self._model.get_input_embeddings().weight
         self.original = self._embedding.detach().clone()
@@ -106,15 +111,19 @@ class PairScorer:
         ]
 
     @torch.inference_mode()
-    def scores(self, matrix: Tensor) -> dict[str, float]:
-        """Spearman × 100 of each set, by the sentence embeddings that the matrix leads to."""
+    def cosines(self, matrix: Tensor) -> dict[str, Tensor]:
+        """Of each pair of each set, by the sentence embeddings that the matrix leads to."""
         self._embedding.copy_(matrix)
-        found: dict[str, float] = {}
+        found: dict[str, Tensor] = {}
         for pairs, tokenised in zip(self._sets, self._pairs, strict=True):
             states = pooled_states(self._model, tokenised.texts)
-            cosines = cosine_similarity(*tokenised.vectors(states))
-            found[pairs.name] = _spearman(cosines, pairs.scores)
+            found[pairs.name] = cosine_similarity(*tokenised.vectors(states))
         return found
+
+    def scores(self, matrix: Tensor) -> dict[str, float]:
+        """Spearman × 100 of each set, by those cosines."""
+        found = self.cosines(matrix)
+        return {pairs.name: _spearman(found[pairs.name], pairs.scores) for pairs in self._sets}
 
     @torch.inference_mode()
     def row_scores(self, matrix: Tensor) -> dict[str, float]:

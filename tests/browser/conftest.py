@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from engine import RunStore
 from tests.browser.driver import (
     CHROMIUM_ARGS,
     LOAD_MILLISECONDS,
+    WAIT_SECONDS,
     collect_errors,
     find_chromium,
     watch_runs,
@@ -29,6 +30,9 @@ from tests.browser.server import Server, serve_script
 REPOSITORY = Path(__file__).resolve().parents[2]
 MISSING = "no Chromium found: `make browser-deps` installs one, or set CHROMIUM to its path"
 _FAILED = pytest.StashKey[bool]()
+
+# Playwright's own is five seconds, which a page on a busy machine has overrun.
+expect.set_options(timeout=WAIT_SECONDS * 1000)
 
 PageOpener = Callable[..., AbstractContextManager[Page]]
 

@@ -336,6 +336,42 @@ def test_filters_by_subspace_and_error_come_from_the_link(
     expect(page).not_to_have_url(re.compile("subspaces="))
 
 
+def test_range_of_errors_is_set_by_the_keyboard(warm_url: str, page: Page) -> None:
+    chart = find_chart(page)
+    page.get_by_role("button", name="Filter").click()
+    low, high = page.get_by_test_id("stPopoverBody").get_by_role("slider").all()
+    for thumb, key, times in ((low, "ArrowRight", 15), (high, "ArrowLeft", 80)):
+        thumb.focus()
+        for _ in range(times):
+            thumb.press(key)
+    wait_until(page, lambda: "errors=15&errors=20" in page.url, what="the link holds the range")
+    page.keyboard.press("Escape")
+    settle(page)
+    expect(page.get_by_text("with an error of 15 to 20 %")).to_be_visible()
+    table = load_table("bundled:minilm")
+    starter = find_starter(table.fingerprint)
+    assert starter is not None
+    squared = starter.fit(table.matrix).squared_residuals(table.matrix)
+    errors = (squared / table.matrix.square().sum(dim=1)).numpy()
+    wanted = np.flatnonzero((errors >= 0.15) & (errors <= 0.20))
+    assert 1000 < len(wanted) < BUNDLED_ROWS / 2
+    found = {row["Token"] for row in download(page)}
+    # The last bit of a sum may differ, and with it who is just inside.
+    assert len(found ^ {table.tokens[row] for row in wanted}) <= 5
+    stand_out = sum(len(trace["selected"]) for trace in chart_traces(chart) if trace["selected"])
+    assert stand_out == len(found)
+
+
+def test_what_a_link_asks_for_in_vain_is_told(
+    app_server: Server, tiny: TinyTable, page: Page
+) -> None:
+    open_tiny(page, app_server, tiny, by="Dimension", j=-1, colour="Purple")
+    for wanted in ("j = -1", "colour = Purple"):
+        expect(page.get_by_test_id("stToast").filter(has_text=wanted)).to_be_visible()
+    assert "Purple" not in page.url
+    expect_no_traceback(page)
+
+
 def test_click_on_a_point_or_a_ring_opens_the_card_of_its_token(
     app_server: Server, tiny: TinyTable, page: Page
 ) -> None:
@@ -421,7 +457,7 @@ def test_trust_is_measured_when_asked(app_server: Server, tiny: TinyTable, page:
     open_tiny(page, app_server, tiny, map="PCA")
     expect(page.get_by_role("radio", name="Neighbours kept")).to_be_disabled()
     page.get_by_role("button", name="Measure").click()
-    expect(page.get_by_text("trustworthiness")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("trustworthiness")).to_be_visible()
     settle(page)
     choose(page, "Neighbours kept")
     assert all(isinstance(trace["color"], list) for trace in chart_traces(find_chart(page))[:3])

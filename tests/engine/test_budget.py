@@ -20,6 +20,7 @@ from engine.budget import (
     offset_parameters,
     parameters,
     rate_for_dimension,
+    read_bytes,
     uniform_bytes,
 )
 from engine.coding.codes import Coding
@@ -172,6 +173,13 @@ def test_a_rate_without_room_names_the_highest_that_has() -> None:
     assert dimension_for_rate(30, 10, 5, 0.733) == 1  # the advice works
 
 
+def test_one_subspace_is_not_told_to_lower_k() -> None:
+    with pytest.raises(ParameterError, match=r"here is 0\.\d+; lower the rate$"):
+        dimension_for_rate(30, 10, 1, 0.95)
+    with pytest.raises(ParameterError, match=r"k = 1 subspace of .* which no plan makes smaller$"):
+        dimension_for_rate(1, 4, 1, 0.4)
+
+
 def test_more_subspaces_than_any_rate_can_hold() -> None:
     with pytest.raises(ParameterError, match="already larger than the table; lower k"):
         dimension_for_rate(10, 10, 10, 0.5)
@@ -221,3 +229,38 @@ def test_one_row_has_room_for_one_subspace() -> None:
     for k in (0, 2):
         with pytest.raises(ParameterError, match=f"of 1 row has room for k = 1 only, got {k}"):
             check_k(k, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (750_108, 750_108),
+        ("750108", 750_108),
+        ("1.6%", 750_108),
+        (" 3 % ", 1_406_453),
+        ("1.1MB", 1_100_000),
+        ("400 kB", 400_000),
+        ("2b", 2),
+        ("0.05GB", 50_000_000),
+        ("4.35MB", 4_350_000),
+        ("1.9b", 1),
+        ("99999999999999999999", 99999999999999999999),
+    ],
+)
+def test_bytes_are_read_as_people_write_them(asked: int | str, expected: int) -> None:
+    assert read_bytes(asked, 46_881_792) == expected
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["-5", "3 percent", "", "1.2.3", "1TB", "nan", "9" * 400],
+)
+def test_other_texts_are_no_bytes(asked: int | str) -> None:
+    with pytest.raises(ParameterError, match=r"750108, 1\.1MB or 3% of the table, got"):
+        read_bytes(asked, 1000)
+
+
+@pytest.mark.parametrize("asked", [0, "0%", "0.5b", "0.09%"])
+def test_less_than_a_byte_is_refused(asked: int | str) -> None:
+    with pytest.raises(ParameterError, match=r"must come to at least 1, got .*, which is 0"):
+        read_bytes(asked, 1000)

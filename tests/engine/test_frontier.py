@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.errors import ParameterError
-from engine.frontier import BytePoint, Family, SizeCurves, read_size_curves
-from engine.grid import PLAIN_BITS, ROUNDING, SweepCell
-from engine.sweep import SweepConfig, run_sweep
-from tests.engine.tables import gaussian, lines, make_table
+from engine.frontier import BytePoint, Family, SizeCurves
 
 DENSE = 1000
 ROW = "a step a row"
@@ -22,6 +17,7 @@ def point(
     stored_bytes: int, value: float, line: str = "k = 2", *, bits: int = 4, k: int = 2
 ) -> BytePoint:
     family: Family = "rounding" if line == ROW else "svd" if "SVD" in line else "messi"
+    family = "coded" if line.startswith("coded") else family
     return BytePoint(
         family=family,
         line=line,
@@ -114,6 +110,18 @@ def test_lines_are_by_method_and_take_the_best_coding_at_each_size() -> None:
     assert [one.name for one in rounded] == ["int2, a step a row", "int3, a step a row"]
 
 
+def test_coded_subspaces_are_a_family_whose_line_is_drawn_at_any_bits() -> None:
+    ours = [
+        point(size, value, "coded, k = 4", bits=0, k=4) for size, value in ((20, 0.5), (60, 0.3))
+    ]
+    found = curves(*ours, point(60, 0.4), point(65, 0.39, bits=32))
+    assert list(found.lines(32)) == list(found.lines()) == ["k = 2", "coded, k = 4"]
+    assert found.lines(32)["coded, k = 4"] == tuple(ours)
+    assert ours[0].name == "coded, k = 4"
+    assert found.choices()[-1].best == ours[1]
+    assert found.verdict().startswith("Coded subspaces win from 2% of the table's bytes on.")
+
+
 def test_choices_are_the_best_of_each_family_that_fits() -> None:
     found = {choice.budget: choice for choice in ROUNDING_WINS.choices()}
     assert list(found) == [20, 30, 40, 50, 60, 70, 80, 100, 130, 200, 270, 500]
@@ -163,40 +171,3 @@ def test_choice_and_verdict_agree_with_the_frontier(points: list[BytePoint]) -> 
     families = {choice.best.family for choice in found.choices()}
     words = {"rounding": "Plain rounding wins", "messi": "k subspaces win", "svd": "SVD wins"}
     assert {name for name, said in words.items() if said in found.verdict()} == families
-
-
-def test_points_are_mean_and_range_over_the_seeds() -> None:
-    cell = SweepCell(
-        method="messi", k=3, j=4, asked_rate=0.4, rate=0.41, parameters=90, stored_bytes=100,
-        seed=0, relative_error=0.2, steps=3, wall_seconds=0.1, least_j=4, weighted_error=0.1,
-        bits=8, basis_bits=8,
-    )  # fmt: skip
-    other = replace(cell, seed=1, relative_error=0.4, weighted_error=0.3, stored_bytes=103)
-    rounded = replace(cell, method=ROUNDING, k=0, asked_rate=0.0, bits=2, basis_bits=0, group=64)
-    groups = replace(rounded, group=32, stored_bytes=400)
-    cells = (cell, rounded, other, groups)
-    found = read_size_curves(cells, dense_bytes=DENSE)
-    three, row, apart = (
-        next(one for one in found.points if one.name == name)
-        for name in ("k = 3 at 8 bits", "int2, a step a row", "int2, groups of 32")
-    )
-    assert len(found.points) == 3
-    assert (three.family, three.k, three.bits, three.rate) == ("messi", 3, 8, 0.4)
-    assert (three.stored_bytes, three.lowest, three.highest) == (102, 0.2, 0.4)
-    assert three.value == pytest.approx(0.3)
-    assert (row.family, row.k, row.value, apart.stored_bytes) == ("rounding", 0, 0.2, 400)
-    weighted = read_size_curves(cells, dense_bytes=DENSE, weighted=True)
-    assert weighted.lines()["k = 3"][0].value == pytest.approx(0.2)
-    with pytest.raises(ParameterError, match="no weighted errors; run it again with weights"):
-        read_size_curves([replace(cell, weighted_error=None)], dense_bytes=DENSE, weighted=True)
-
-
-def test_unstructured_rows_are_best_rounded_and_lines_best_kept_as_lines() -> None:
-    # Gaussian rows have no subspaces to find; three lines in R^8 are all subspaces.
-    for matrix, sure in ((gaussian(400, 8), "rounding"), (lines(), "messi")):
-        config = SweepConfig(rates=(0.3, 0.6), ks=(3,), seeds=(0,))
-        cells = run_sweep(make_table(matrix), config).cells
-        found = read_size_curves(cells, dense_bytes=4 * matrix.numel())
-        winner = found.choices()[-2].best if sure == "rounding" else found.choices()[0].best
-        assert winner.family == sure, found.verdict()
-    assert {one.bits for one in found.points} == {2, 3, 4, 8, PLAIN_BITS}

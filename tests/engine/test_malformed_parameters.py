@@ -70,6 +70,86 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
         ParameterError,
         "one subspace, got k = auto",
     ),
+    "coded without bytes": (
+        {"method": "coded", "j": None},
+        ParameterError,
+        "needs max_bytes, the most bytes .* got None",
+    ),
+    "coded of half a byte": (
+        {"method": "coded", "j": None, "max_bytes": 100.5},
+        ParameterError,
+        "a whole number of at least 1; got 100.5",
+    ),
+    "coded of too few bytes": (
+        {"method": "coded", "j": None, "max_bytes": 20},
+        ParameterError,
+        "leaves no room for a single basis vector of k = 3 .* labels take 8 bytes",
+    ),
+    "coded of a rate": (
+        {"method": "coded", "j": None, "max_bytes": 200, "rate": 0.4},
+        ParameterError,
+        "takes no rate; leave rate out",
+    ),
+    "coded of another loss": (
+        {"method": "coded", "j": None, "max_bytes": 200, "loss": "l1"},
+        ParameterError,
+        "takes no loss; leave loss out",
+    ),
+    "coded of a word for k": (
+        {"method": "coded", "k": "many", "j": None, "max_bytes": 200},
+        ParameterError,
+        "k must be a whole number, a list of them or 'auto', got 'many'",
+    ),
+    "coded of no k": (
+        {"method": "coded", "k": [], "j": None, "max_bytes": 200},
+        ParameterError,
+        "needs at least one candidate, got none",
+    ),
+    "coded of several k, one below 1": (
+        {"method": "coded", "k": [2, 0], "j": None, "max_bytes": 200},
+        ParameterError,
+        "k must be between 1 and 30 .*, got 0",
+    ),
+    "coded of several k, all above n": (
+        {"method": "coded", "k": [31, 40], "j": None, "max_bytes": 200},
+        ParameterError,
+        "k must be between 1 and 30 .*, got 31",
+    ),
+    "coded of labels and a k to be chosen": (
+        {"method": "coded", "k": "auto", "j": None, "max_bytes": 200, "labels": NO_LABELS},
+        ParameterError,
+        "labels are a first partition for one k, got 4 of them to choose from; give that k",
+    ),
+    "coded of many starts": (
+        {"method": "coded", "j": None, "max_bytes": 200, "n_init": 5},
+        ParameterError,
+        "has one start, got n_init = 5; leave n_init out",
+    ),
+    "coded of labels of more parts": (
+        {"method": "coded", "j": None, "max_bytes": 200, "labels": torch.arange(30) % 4},
+        ParameterError,
+        r"labels must be in 0 … 2 for k = 3, got 0 … 3",
+    ),
+    "coded of labels below zero": (
+        {"method": "coded", "j": None, "max_bytes": 200, "labels": -torch.ones(30).long()},
+        ParameterError,
+        r"labels must be in 0 … 2 for k = 3, got -1 … -1",
+    ),
+    "coded of bits": (
+        {"method": "coded", "j": None, "max_bytes": 200, "bits": 8},
+        ParameterError,
+        "chooses its bits itself",
+    ),
+    "coded of k > n": (
+        {"method": "coded", "k": 31, "j": None, "max_bytes": 200},
+        ParameterError,
+        r"k must be between 1 and 30 .*, got 31",
+    ),
+    "bytes of another method": (
+        {"max_bytes": 200},
+        ParameterError,
+        "max_bytes is the size of method='coded'; give method='messi' a rate or j",
+    ),
     "unknown allocation": (
         {"allocation": "best"},
         ParameterError,
@@ -108,7 +188,7 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
     ),
     "both j and rate": ({"rate": 0.4}, ParameterError, r"give either j .* or rate"),
     "neither j nor rate": ({"j": None}, ParameterError, r"give either j .* or rate"),
-    "unknown method": ({"method": "pca"}, ParameterError, "one of messi, svd, got 'pca'"),
+    "unknown method": ({"method": "pca"}, ParameterError, "one of messi, svd, coded, got 'pca'"),
     "svd of three": ({"method": "svd"}, ParameterError, "one subspace, got k = 3; leave k out"),
     "weight negative": (weights(row_4=-1.0), ParameterError, "finite and not negative"),
     "weight NaN": (weights(row_4=float("nan")), ParameterError, "finite and not negative"),

@@ -84,6 +84,7 @@ grids = st.fixed_dictionaries(
         "seeding": st.sampled_from(["auto", "norms"]),
         "allocation": st.sampled_from(["uniform", "optimal"]),
         "bits": st.lists(st.sampled_from([4, 8, 32]), max_size=3).map(tuple),
+        "shares": st.lists(st.sampled_from([0.024, 0.1, 1.0]), max_size=3).map(tuple),
         "basis_bits": st.sampled_from([8, 16]),
     },
 ).map(lambda values: SweepConfig(**values))

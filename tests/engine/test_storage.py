@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 import engine
 from engine.errors import FormatError, ParameterError
 from engine.factorization import Factorization
 from engine.storage import RECORD_FILE, TENSOR_FILE
+from tests.engine.coded_plans import coded_plan
 
 
 def fitted(k: int, dtype: torch.dtype = torch.float32) -> Factorization:
@@ -216,7 +220,9 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "record empty": (cut(RECORD_FILE, 0), r"factorization\.json cannot be read"),
     "record is a list": (write(RECORD_FILE, "[1, 2]"), "is not a factorization of ours"),
     "record of another program": (write(RECORD_FILE, '{"a": 1}'), "is not a factorization of ours"),
-    "newer schema": (change_header(schema=3), "has schema 3, this version reads up to 2; update"),
+    "newer schema": (change_header(schema=5), "has schema 5, this version reads up to 4; update"),
+    "schema as text": (change_header(schema="1"), "has schema 1, this version reads up to 4"),
+    "codes of before": (change_header(schema=3), "of a development version, .*; compress again"),
     "coded, but not how": (change_header(schema=2), r"should hold \[.coding.*, it holds"),
     "unknown key": (change_header(color="red"), r"should hold .*it holds \['color'"),
     "missing key": (drop_header("rows"), r"should hold \[.*'rows'.* it holds"),
@@ -324,6 +330,127 @@ def test_damage_to_coded_factors_is_said(name: str, tmp_path: Path) -> None:
         Factorization.load(tmp_path)
 
 
+@given(
+    rows=st.integers(1, 30),
+    dimensions=st.lists(st.integers(0, 9), min_size=1, max_size=5),
+    affine=st.booleans(),
+    most_bits=st.integers(1, 12),
+    seed=st.integers(0, 999),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_coded_plan_comes_back_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: int,
+    dimensions: list[int],
+    affine: bool,
+    most_bits: int,
+    seed: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("plan")
+    found = coded_plan(rows, 9, dimensions, affine=affine, most_bits=most_bits, seed=seed)
+    found.save(folder)
+    tensors = stored_tensors(folder)
+    assert found.stored_bytes == sum(size for _, size in tensors.values())
+    assert len(tensors) == (6 + affine) * found.k + (found.k > 1)
+    assert json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))["schema"] == 4
+    loaded = Factorization.load(folder)
+    assert torch.equal(loaded.labels, found.labels)
+    assert torch.equal(loaded.reconstruct(), found.reconstruct())
+    assert (loaded.coding, loaded.record) == (found.coding, found.record)
+    assert loaded.stored_bytes == found.stored_bytes
+    assert (loaded.parameters, loaded.rate) == (None, None)
+    with pytest.raises(ParameterError, match="quantised already"):
+        loaded.quantize(bits=8)
+
+
+def zeros(*shape: int) -> torch.Tensor:
+    return torch.zeros(*shape, dtype=torch.uint8)
+
+
+MIXED = {"row_bytes": [3, 0, 1], "basis_row_bytes": [4, 0, 1], "bits": [3, 5], "basis_bits": [2, 8]}
+MIXED_DAMAGES: dict[str, tuple[Damage, str]] = {
+    "of schema 2": (change_header(schema=2), "json and factorization.safetensors disagree"),
+    "of an old schema": (change_header(schema=1), r"should hold .*it holds \['coding'"),
+    "no coding": (change_header(coding=None), "is damaged"),
+    "coded in another way": (
+        change_header(coding={"bits": 8, "basis_bits": 8}),
+        r"is damaged: 4 columns in groups of 4 need steps",
+    ),
+    "half a coding": (change_header(coding={"row_bytes": [3, 0, 1]}), "is damaged: .*'basis_row_"),
+    "coding with more": (change_header(coding=MIXED | {"color": [1]}), "is damaged: .*'color'"),
+    "bytes as text": (change_header(coding=MIXED | {"row_bytes": "301"}), "damaged: each subspace"),
+    "other bytes": (change_header(coding=MIXED | {"row_bytes": [2, 0, 1]}), "disagree"),
+    "other range of bits": (change_header(coding=MIXED | {"bits": [1, 12]}), "disagree"),
+    "bits missing": (
+        change_tensors(**{"coordinates.0.bits": None}),
+        r"'coordinates\.0\.bits' is missing",
+    ),
+    "bits of a basis missing": (
+        change_tensors(**{"basis.2.bits": None}),
+        r"'basis\.2\.bits' is missing",
+    ),
+    "steps missing": (
+        change_tensors(**{"coordinates.0.steps": None}),
+        r"'coordinates\.0\.steps' is missing",
+    ),
+    "bits of 0": (
+        change_tensors(**{"coordinates.0.bits": zeros(5)}),
+        r"damaged: each column must have 1 … 12 bits, got 0 … 0",
+    ),
+    "bits as floats": (
+        change_tensors(**{"coordinates.0.bits": torch.ones(5)}),
+        r"damaged: codes and bits must be uint8",
+    ),
+    "bits too few": (
+        change_tensors(**{"coordinates.0.bits": zeros(4) + 2}),
+        r"damaged: codes and bits must be uint8, and one step a column",
+    ),
+    "bits that fill other bytes": (
+        change_tensors(**{"coordinates.0.bits": zeros(5) + 12}),
+        r"5 columns of 60 bits in all need codes \(rows, 8\)",
+    ),
+    "codes short": (
+        change_tensors(**{"coordinates.0": zeros(61, 1)}),
+        r"in all need codes \(rows, \d\), got \(61, 1\)",
+    ),
+    "codes of too few rows": (
+        change_tensors(**{"basis.0": zeros(6, 4)}),
+        "basis as wide as the others",
+    ),
+    "codes as floats": (
+        change_tensors(**{"coordinates.0": torch.ones(61, 3)}),
+        "codes and bits must be uint8",
+    ),
+    "steps of another dtype": (
+        change_tensors(**{"coordinates.0.steps": torch.ones(5).half()}),
+        r"all MixedMatrix, .* with steps in torch\.float16",
+    ),
+    "steps in double": (
+        change_tensors(**{"coordinates.0.steps": torch.ones(5).double()}),
+        "one step a column float32 or float16",
+    ),
+    "steps that are none": (
+        change_tensors(**{"coordinates.0.steps": torch.full((5,), torch.nan)}),
+        "steps must be finite",
+    ),
+    "steps of a basis in float32": (
+        change_tensors(**{"basis.0.steps": torch.ones(5)}),
+        r"bases: columns of their own bits, turned, with steps in torch\.float16, .*float32",
+    ),
+    "a tensor too many": (change_tensors(extra=torch.ones(1)), "disagree"),
+}
+
+
+@pytest.mark.parametrize("name", MIXED_DAMAGES)
+def test_damage_to_a_coded_plan_is_said(name: str, tmp_path: Path) -> None:
+    coded_plan(61, 7, (5, 0, 2), seed=1).save(tmp_path)
+    Factorization.load(tmp_path)
+    damage, message = MIXED_DAMAGES[name]
+    damage(tmp_path)
+    with pytest.raises(FormatError, match=message):
+        Factorization.load(tmp_path)
+
+
 @pytest.mark.parametrize("rows", [60, -1, 10**15])
 def test_rows_of_a_single_subspace_are_those_of_its_coordinates(rows: int, tmp_path: Path) -> None:
     """No labels are stored for k = 1: a declared number of rows must not be allocated unseen."""
@@ -336,3 +463,14 @@ def test_rows_of_a_single_subspace_are_those_of_its_coordinates(rows: int, tmp_p
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"holds no factorization .* give the folder that"):
         Factorization.load(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+def test_files_can_be_read_by_whom_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        fitted(2).save(tmp_path / "new")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()}
+    assert modes == {TENSOR_FILE: 0o644, RECORD_FILE: 0o644}

@@ -14,9 +14,11 @@ import torch
 
 import engine.cells
 from engine.budget import dimension_for_rate
+from engine.cells import Plan, coded_cell
 from engine.coding.rounding import round_to_nearest
 from engine.errors import Cancelled, EngineError, FormatError, ParameterError
 from engine.frequencies import row_use, token_weights
+from engine.grid import CODED, CODED_KS
 from engine.methods import factorize
 from engine.progress import Progress
 from engine.sweep import (
@@ -178,7 +180,7 @@ def test_old_files_are_read(result: SweepResult, tmp_path: Path) -> None:
     old = ("rates", "ks", "seeds", "n_init", "seeding")
     values["config"] = {name: values["config"][name] for name in old}
     for cell in values["cells"]:
-        for later in ("least_j", "weighted_error", "bits", "basis_bits", "group"):
+        for later in ("least_j", "weighted_error", "bits", "basis_bits", "group", "share"):
             del cell[later]
     (tmp_path / "sweep.json").write_text(json.dumps(values), encoding="utf-8")
     assert SweepResult.load(tmp_path / "sweep.json") == result
@@ -200,6 +202,39 @@ def test_impossible_cells_are_noted_once_and_left_out() -> None:
         assert note.endswith(".")
 
 
+def test_coded_subspaces_are_measured_within_their_shares_once_whatever_the_seeds() -> None:
+    table = make_table(gaussian(300, 16))
+    found = run_sweep(table, replace(CONFIG, shares=(0.002, 0.1, 0.2)))
+    coded = [cell for cell in found.cells if cell.method == CODED]
+    assert [(cell.k, cell.share) for cell in coded] == [
+        (k, share) for k in CODED_KS for share in (0.1, 0.2)
+    ]
+    (note,) = found.notes
+    assert note == "Left out: coded subspaces of sizes with no room for a basis vector."
+    assert {cell.method for cell in found.cells} == {"svd", "messi", CODED}
+    for cell in coded:
+        asked = int(cell.share * table.dense_bytes)
+        fit = factorize(table.matrix, method="coded", max_bytes=asked, k=cell.k)
+        assert cell.stored_bytes == fit.stored_bytes <= asked
+        assert cell.relative_error == fit.relative_error(table.matrix)
+        assert (cell.j, cell.least_j) == (max(fit.dimensions), min(fit.dimensions))
+
+
+def test_coded_subspaces_are_fitted_by_the_weights_of_the_sweep() -> None:
+    matrix, weights = gaussian(300, 16), torch.linspace(0, 1, 300, dtype=torch.float64) ** 4
+    found = [
+        coded_cell(
+            matrix,
+            Plan(CODED, 1, 0.0, 0, 0.1),
+            {"method": CODED, "k": 1, "max_bytes": 1920, "weights": own},
+            weights,
+            lambda _: None,
+        )
+        for own in (weights, None)
+    ]
+    assert (found[0].weighted_error or 1) < 0.9 * (found[1].weighted_error or 0)
+
+
 def test_nothing_possible_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"no cell of the sweep is possible. Left out: a rate"):
         run_sweep(make_table(gaussian(4, 3)), SweepConfig(rates=(0.9,), ks=(2,)))
@@ -218,6 +253,8 @@ def test_nothing_possible_is_refused() -> None:
         ({"allocation": "fair"}, "allocation must be one of uniform, optimal, got 'fair'"),
         ({"loss": "soft"}, "soft"),
         ({"moves": -1}, "moves must not be negative"),
+        ({"shares": (0.03, 3.0)}, "above 0 and at most 1, got 0.03, 3; 0.03 is 3 %"),
+        ({"shares": (0.0,)}, "above 0 and at most 1, got 0"),
         ({"bits": (8, 3)}, "measures its fits at 32, 8 and 4 bits, got 8, 3"),
         ({"basis_bits": 4}, "basis_bits must be 16 or 8, got 4"),
     ],

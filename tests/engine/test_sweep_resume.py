@@ -112,6 +112,17 @@ def test_a_journal_is_good_for_other_bits(tmp_path: Path, monkeypatch: pytest.Mo
     assert refit(monkeypatch, journal, replace(CONFIG, basis_bits=16)) == FITS
 
 
+def test_coded_subspaces_are_taken_over_by_their_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "sweep.csv.partial"
+    config = replace(CONFIG, shares=(0.4, 0.6))
+    whole = run_sweep(make_table(gaussian(60, 8)), config, journal=journal)
+    assert sum(cell.method == "coded" for cell in whole.cells) > 1
+    assert refit(monkeypatch, journal, config) == 0
+    assert refit(monkeypatch, journal, replace(config, shares=(0.6, 0.5))) == 2  # for both k
+
+
 def test_a_journal_from_before_there_were_codings_is_taken_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

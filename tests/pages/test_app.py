@@ -20,7 +20,9 @@ from engine.export.keeping import keep_model
 from engine.frequencies import row_use
 from engine.recording import record_compression
 from pages.parts import fit
+from pages.parts.run_words import captions
 from pages.parts.wording import short_bytes
+from tests.engine.coded_plans import fit_coded
 from tests.engine.export.conftest import make_model
 from tests.pages.fake_queue import FakeQueue, make_status
 
@@ -279,6 +281,15 @@ def test_runs_of_the_first_version_still_open(table: Path) -> None:
     assert len(app.metric) == 4
 
 
+def test_a_plan_made_twice_in_a_minute_stays_the_one_that_is_chosen(table: Path) -> None:
+    first, second = keep_run(table), keep_run(table)
+    assert len(set(captions(RunStore().list().runs).values())) == 2
+    for run in (first, second):
+        app = open_file(table, run=run, map="PCA")
+        app.run()
+        assert app.query_params["run"] == run
+
+
 def drawing(app: AppTest) -> str:
     """The network."""
     (found,) = [item.value for item in app.markdown if "<svg" in item.value]
@@ -340,6 +351,26 @@ def test_network_says_in_how_many_bits_it_is_stored(table: Path) -> None:
     assert said.endswith(" In this plan a coordinate takes 4 bits, a number of a basis 8.")
     parts = app.dataframe[1].value
     assert parts["Bytes"].iloc[-1] == RunStore().load(run).record.figures["stored_bytes"]
+
+
+def test_coded_run_is_told_by_its_bytes(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.compression.fit_plan", fit_coded)
+    run = keep_run(table)
+    figures = RunStore().load(run).record.figures
+    app = open_file(table, run=run, map="PCA")
+    assert not app.exception
+    coding = Factorization.load(RunStore().load(run).folder).coding
+    assert coding is not None
+    words = " ".join(item.value for item in app.markdown)
+    assert f"numbers take {coding.named_bits} bits each" in words
+    shown = {metric.label: (metric.value, metric.delta) for metric in app.metric}
+    assert "Numbers stored" not in shown
+    share = figures["stored_bytes"] / figures["dense_bytes"]
+    assert shown["Bytes stored"][1].startswith(f"{share:.1%} of ")
+    (said,) = [item.value for item in app.caption if "The column of tokens" in item.value]
+    each = f"takes {coding.named_bits} bits, a number of a basis {coding.named_basis_bits}."
+    assert said.endswith(each)
+    assert f" numbers in {short_bytes(figures['stored_bytes'])} of " in drawing(app)
 
 
 def download_button(app: AppTest, label: str) -> UnknownElement:

@@ -94,6 +94,14 @@ def test_ended_jobs_say_how_the_newest_first_and_few(queue: FakeQueue) -> None:
     assert "yours" in lines[2]
 
 
+def test_checks_that_could_not_be_finished_are_no_plain_end(queue: FakeQueue) -> None:
+    result = {"run": "r", "unfinished": ["sts", "words"]}
+    queue.known = [make_status("done", kind="evaluate", result=result)]
+    assert "ended, but 2 of the checks could not be finished" in words(run("1-ab"))
+    queue.known = [make_status("done", kind="evaluate", result={**result, "unfinished": []})]
+    assert "could not" not in words(run("1-ab"))
+
+
 @pytest.mark.parametrize(("state", "ticks"), [("queued", True), ("running", True), ("done", False)])
 def test_list_looks_again_by_itself_only_while_a_job_is_active(
     queue: FakeQueue, state: str, ticks: bool, monkeypatch: pytest.MonkeyPatch

@@ -59,7 +59,10 @@ def test_lines_are_the_best_codings_and_rounding_stands_alone() -> None:
     assert list(two.marker.symbol) == [BIT_SYMBOLS[4], BIT_SYMBOLS[8]]
     assert list(two.text) == ["k = 2 at 4 bits", "k = 2 at 8 bits"]
     assert [row[0] for row in two.customdata] == ["2.0 MB", "6.0 MB"]
-    assert list(two.customdata[0][2:]) == ["0.36", "0.359", "0.361"]
+    assert two.customdata[0][2] == "0.36 (0.359 – 0.361)"
+    for trace in figure.data:  # a click finds its point by the last of them
+        for row, name in zip(trace.customdata or (), trace.text or (), strict=True):
+            assert CURVES.points[row[-1]].name == name
     assert traces["SVD"].line.dash == "dash"
     rounded = traces["int, a step a row"]
     assert (rounded.mode, rounded.x) == ("markers", (4 * MB, 9 * MB))
@@ -113,16 +116,24 @@ def test_explored_plan_is_a_star_at_its_bytes() -> None:
     assert "28.0 MB, 0.1600" in star.hovertemplate
 
 
-def test_accuracies_are_drawn_straight() -> None:
-    points = tuple(replace(one, value=90 - 40 * one.value) for one in CURVES.points)
+def test_accuracies_are_drawn_by_what_they_lose() -> None:
+    points = tuple(
+        replace(one, value=(value := 90 - 40 * one.value), lowest=value, highest=value)
+        for one in CURVES.points
+    )
     curves = replace(CURVES, measure="STS-B", points=points, higher_is_better=True, whole=89.5)
     figure = size_chart(curves, theme="light")
-    assert figure.data[2].y == pytest.approx([90 - 40 * 0.36, 90 - 40 * 0.25])
-    assert figure.layout.yaxis.title.text == "STS-B"
-    edge, top = figure.data[0], figure.layout.yaxis.range[1]
+    lost = [0.3 * math.sinh(-y) for y in figure.data[2].y]
+    assert lost == pytest.approx([89.5 - (90 - 40 * 0.36), 89.5 - (90 - 40 * 0.25)])
+    axis = figure.layout.yaxis
+    assert axis.title.text == "STS-B, points below 89.50"
+    drops = [float(text.replace("−", "")) for text in axis.ticktext]
+    assert drops == pytest.approx([0.3 * math.sinh(-y) for y in axis.tickvals])
+    assert drops == [0, 0.5, 1, 2, 5, 10, 20]
+    edge, top = figure.data[0], axis.range[1]
     assert (edge.fill, edge.y[-1]) == ("toself", top)  # what is not reached lies above
-    assert top > 89.5
-    assert figure.layout.shapes[0].y0 == 89.5  # the table as it is
+    assert top > 0
+    assert figure.layout.shapes[0].y0 == 0  # the table as it is
 
 
 def test_an_exact_fit_is_drawn_at_nothing() -> None:
@@ -134,3 +145,28 @@ def test_an_exact_fit_is_drawn_at_nothing() -> None:
 def test_of_nothing_only_axes_are_drawn() -> None:
     figure = size_chart(replace(CURVES, points=()), theme="light")
     assert [list(trace.y) for trace in figure.data] == [[]]
+
+
+def test_coded_subspaces_are_crosses_and_the_key_says_so_only_then() -> None:
+    coded = replace(point(3 * MB, 0.05, "coded, k = 4", 0, 4), family="coded")
+    figure = size_chart(replace(CURVES, points=(*CURVES.points, coded)), theme="dark", bits=8)
+    (trace,) = (trace for trace in figure.data if trace.name == "coded, k = 4")
+    assert list(trace.marker.symbol) == ["cross"]
+    assert any("✚ coded" in note.text for note in figure.layout.annotations)
+    without = size_chart(CURVES, theme="dark")
+    assert not any("✚" in note.text for note in without.layout.annotations)
+
+
+def test_the_point_that_is_told_of_is_ringed() -> None:
+    told = CURVES.points[1]
+    ring = size_chart(CURVES, theme="light", told=told).data[-1]
+    assert (ring.name, ring.x) == ("told", (told.stored_bytes,))
+    np.testing.assert_allclose(np.square(ring.y), [told.value])
+    assert all(trace.name != "told" for trace in size_chart(CURVES, theme="light").data)
+
+
+def test_product_quantisation_has_a_line_of_its_own_mark() -> None:
+    product = replace(CURVES.points[0], family="product", line="product quantisation", k=0, bits=0)
+    figure = size_chart(replace(CURVES, points=(*CURVES.points, product)), theme="dark", bits=32)
+    (line,) = [trace for trace in figure.data if trace.name == "product quantisation"]
+    assert list(line.marker.symbol) == ["hexagon"]

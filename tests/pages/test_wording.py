@@ -13,6 +13,7 @@ from pages.parts.wording import (
     duration,
     fewer_or_more,
     literal,
+    lost,
     printable,
     short_bytes,
     short_count,
@@ -98,3 +99,11 @@ def test_printable_text_has_nothing_that_a_drawing_cannot_hold(text: str) -> Non
     shown = printable(text)
     assert len(shown) == len(text)
     assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [(0.24389, "0.2439"), (5e-5, "0.0001"), (4e-5, "under 0.0001"), (0, "0.0000")],
+)
+def test_a_small_loss_is_not_called_none(error: float, text: str) -> None:
+    assert lost(error) == text

@@ -32,7 +32,8 @@ class CellKey:
             epochs.
         plan: How the embedding was made smaller, a name in `engine.evaluation.glue.plans`; empty
             for the whole network.
-        rate: Share of the embedding's parameters that is gone; 0 for the whole network.
+        rate: Share of the embedding that is gone: of its parameters, or of its bytes in float32
+            where the plan is coded; 0 for the whole network.
     """
 
     task: str
@@ -64,8 +65,8 @@ class GlueCell:
             same rows, so that differences between cells are paired.
         dev_rows: Rows scored.
         notes: Of the splits: samples, not official, ….
-        parameters: Numbers of the embedding.
-        stored_bytes: Bytes of the embedding; 4 a number for the whole network.
+        parameters: Numbers of the embedding; None of a coded plan.
+        stored_bytes: Bytes of the embedding as it was measured; 4 a number for the whole network.
         relative_error: ‖A − Â‖² / ‖A‖² of the embedding when it was made smaller.
         seconds: Time of this cell: training, fit and measuring.
     """
@@ -78,7 +79,7 @@ class GlueCell:
     draws: tuple[float, ...]
     dev_rows: int
     notes: tuple[str, ...]
-    parameters: int
+    parameters: int | None
     stored_bytes: int
     relative_error: float
     seconds: float

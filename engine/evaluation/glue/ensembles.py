@@ -10,22 +10,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from engine.evaluation.glue.cells import CellKey, GlueCell
-from engine.evaluation.glue.plans import GluePlan
+from engine.evaluation.glue.plans import GluePlan, PlanFamily
 
 BEST_PLAN = "best"
 """Of all plans with k ≥ 2."""
 _BEST_K = "best-k"
 
 
-def family_title(*, optimal: bool, weighted: bool) -> str:
-    """What the plans of a family have in common, in words."""
-    parts = ["best dimensions for each"] if optimal else ["one dimension for all"]
-    return ", ".join(parts + ["token weights"] * weighted)
+def family_of(plan: str) -> PlanFamily:
+    """The family of a plan, or that of which an ensemble is."""
+    return PlanFamily(**{kind: kind in plan.split("-") for kind in PlanFamily._fields})
 
 
-def ensemble_name(*, optimal: bool, weighted: bool) -> str:
+def ensemble_name(family: PlanFamily) -> str:
     """The name of a family's ensemble: ``best-k``, ``best-k-optimal-weighted``, …."""
-    return "-".join([_BEST_K, *["optimal"] * optimal, *["weighted"] * weighted])
+    return "-".join([_BEST_K, *(kind for kind, holds in family._asdict().items() if holds)])
 
 
 def is_ensemble(plan: str) -> bool:
@@ -39,9 +38,10 @@ def plan_title(plan: str) -> str:
         return "best plan by training set"
     if not is_ensemble(plan):
         return GluePlan.parse(plan).title
+    family = family_of(plan)
     parts = ["best k by training set"]
-    parts += ["best dimensions"] * ("optimal" in plan) + ["token weights"] * ("weighted" in plan)
-    return ", ".join(parts)
+    parts += ["best dimensions"] * family.optimal + ["coded"] * family.coded
+    return ", ".join(parts + ["token weights"] * family.weighted)
 
 
 def plan_order(plan: str) -> tuple[int, ...]:
@@ -49,9 +49,9 @@ def plan_order(plan: str) -> tuple[int, ...]:
     if plan == BEST_PLAN:
         return (2,)
     if is_ensemble(plan):
-        return (1, "optimal" in plan, "weighted" in plan, 1, 0)
+        return (1, *family_of(plan), 1, 0)
     parsed = GluePlan.parse(plan)
-    return (int(parsed.k > 1), parsed.optimal, parsed.weighted, 0, parsed.k)
+    return (int(parsed.k > 1), *parsed.family, 0, parsed.k)
 
 
 def ensemble_cells(cells: Sequence[GlueCell]) -> list[GlueCell]:
@@ -70,8 +70,7 @@ def ensemble_cells(cells: Sequence[GlueCell]) -> list[GlueCell]:
         key = cell.key
         if not key.plan or cell.k == 1:
             continue
-        plan = GluePlan.parse(key.plan)
-        for name in (ensemble_name(optimal=plan.optimal, weighted=plan.weighted), BEST_PLAN):
+        for name in (ensemble_name(family_of(key.plan)), BEST_PLAN):
             groups.setdefault(replace(key, plan=name), {})[key.plan] = cell
             members.setdefault((key.stage, key.rate, name), set()).add(key.plan)
     found: list[GlueCell] = []
@@ -85,8 +84,7 @@ def ensemble_cells(cells: Sequence[GlueCell]) -> list[GlueCell]:
 
 def _is_one_family(name: str, members: set[str]) -> bool:
     """Whether the choice among all plans is that among one family, which has a name already."""
-    plans = [GluePlan.parse(member) for member in members]
-    return name == BEST_PLAN and len({(plan.optimal, plan.weighted) for plan in plans}) == 1
+    return name == BEST_PLAN and len(set(map(family_of, members))) == 1
 
 
 def _order(cell: GlueCell) -> tuple[int, ...]:

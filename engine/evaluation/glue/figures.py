@@ -10,9 +10,9 @@ from engine.colours import subspace_colour
 from engine.errors import MissingDependencyError
 from engine.evaluation.glue.cells import Stage
 from engine.evaluation.glue.drops import WHOLE_STAGES
-from engine.evaluation.glue.ensembles import family_title, is_ensemble
+from engine.evaluation.glue.ensembles import is_ensemble
 from engine.evaluation.glue.missing import STAGE_TITLES
-from engine.evaluation.glue.plans import GluePlan
+from engine.evaluation.glue.plans import GluePlan, PlanFamily
 from engine.evaluation.glue.summary import AVERAGE, GlueSummary
 from engine.evaluation.tasks import GLUE_TASKS
 from engine.folders import write_file
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-_Family = tuple[bool, bool]  # best dimensions, token weights
 _INK, _QUIET, _GRID = "#1F2937", "#6B7280", "#E5E7EB"
 _LOOKS: dict[str, dict[str, Any]] = {
     "svd": {"color": _INK, "linestyle": "--", "marker": "o", "markerfacecolor": "white"},
@@ -86,7 +85,7 @@ def draw_task(summary: GlueSummary, task: str, path: Path) -> None:
                 if not row:
                     panel.set_title(STAGE_TITLES[stage].capitalize(), loc="left")
                 if row == len(families) - 1:
-                    panel.set_xlabel("share of the embedding's numbers removed")
+                    panel.set_xlabel(f"share of the embedding's {_what(families)} removed")
             panels[row, 0].set_ylabel("drop, points (lower is better)")
             _draw_legend(list(panels[row]), family)
         facts = {"Date": None, "Creator": None, "Title": _title(summary, task)}
@@ -121,9 +120,9 @@ def _draw_panel(
     panel.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
 
 
-def _draw_legend(panels: Sequence[Axes], family: _Family) -> None:
+def _draw_legend(panels: Sequence[Axes], family: PlanFamily) -> None:
     """Right of the last panel: the curves of all, since a stage may lack some."""
-    title = family_title(optimal=family[0], weighted=family[1]).replace(", ", ",\n")
+    title = family.title.replace(", ", ",\n")
     named: dict[str, Artist] = {}
     for panel in panels:
         lines, labels = panel.get_legend_handles_labels()
@@ -142,21 +141,27 @@ def _draw_legend(panels: Sequence[Axes], family: _Family) -> None:
     legend.set_alignment("left")
 
 
-def _families(plans: list[str]) -> list[_Family]:
+def _families(plans: list[str]) -> list[PlanFamily]:
     """Those with a plan of k subspaces; the plain one where there are only SVDs."""
     parsed = [GluePlan.parse(plan) for plan in plans if not is_ensemble(plan)]
-    found = {(plan.optimal, plan.weighted) for plan in parsed if plan.k > 1}
-    return sorted(found) or [(False, any(plan.weighted for plan in parsed))]
+    found = {plan.family for plan in parsed if plan.k > 1}
+    return sorted(found) or [PlanFamily(weighted=any(plan.weighted for plan in parsed))]
 
 
-def _is_shown(plan: str, family: _Family) -> bool:
+def _what(families: list[PlanFamily]) -> str:
+    """What is counted: bytes of coded plans, numbers of others, as the rates of each are."""
+    kinds = {family.coded: None for family in families}
+    return " or ".join("bytes" if coded else "numbers" for coded in kinds)
+
+
+def _is_shown(plan: str, family: PlanFamily) -> bool:
     """The SVD everywhere, the weighted one where subspaces have the weights as well."""
     if is_ensemble(plan):
         return False
     parsed = GluePlan.parse(plan)
     if parsed.k == 1:
-        return family[1] or not parsed.weighted
-    return (parsed.optimal, parsed.weighted) == family
+        return family.weighted or not parsed.weighted
+    return parsed.family == family
 
 
 def _title(summary: GlueSummary, task: str) -> str:

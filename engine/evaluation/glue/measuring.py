@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.errors import ModelError
 from engine.evaluation.data import SPLITS, load_split, rows_fingerprint
@@ -118,9 +118,10 @@ class Bench:
         network = self._tuned(name)
         weight = network.get_input_embeddings().weight.detach().to("cpu", torch.float32)
         plan = self._fit(key, weight) if key.plan else None
-        if plan is not None:
-            replace_embedding(network, plan)
+        layer = None if plan is None else replace_embedding(network, plan).embedding
         if key.stage in ("continued", "retrained"):
+            if layer is not None and GluePlan.parse(key.plan).coded:
+                layer.train_bases()
             self._train_further(network, name, taught=plan is not None)
         guess = self._guess(network, self.dev, name)
         labels = self.dev.split.labels
@@ -134,8 +135,9 @@ class Bench:
             draws=self._draws(labels, guess),
             dev_rows=len(labels),
             notes=self._notes(),
-            parameters=(plan.parameters or 0) if plan else weight.numel(),
-            stored_bytes=plan.stored_bytes if plan else weight.nbytes,
+            parameters=weight.numel() if plan is None else plan.parameters,
+            # As a file holds it: what training made of the bases is counted, too.
+            stored_bytes=weight.nbytes if layer is None else _tensor_bytes(layer),
             relative_error=plan.relative_error(weight) if plan else 0.0,
             seconds=round(time.perf_counter() - began, 2),
         )
@@ -201,3 +203,7 @@ class Bench:
     def _notes(self) -> tuple[str, ...]:
         splits = (self.train.split, self.dev.split)
         return tuple(f"{split.name}: {split.note}" for split in splits if split.note)
+
+
+def _tensor_bytes(layer: nn.Module) -> int:
+    return sum(part.nbytes for part in layer.state_dict().values())

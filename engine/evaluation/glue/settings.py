@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.errors import EngineError, FormatError, ParameterError
 from engine.evaluation.glue.cells import RUN_FILE, CellKey, Stage
-from engine.evaluation.glue.plans import GluePlan
+from engine.evaluation.glue.plans import GluePlan, complement
 from engine.evaluation.tasks import GLUE_TASKS, glue_task
 from engine.folders import is_left_over, write_file
 from engine.provenance import describe_machine
@@ -85,7 +85,8 @@ class GlueGrid:
     Attributes:
         tasks: Names of GLUE tasks.
         plans: Names, as `GluePlan.parse` takes them.
-        rates: Shares of the embedding's parameters to remove.
+        rates: Shares of the embedding's parameters to remove, for plans that are not coded.
+        shares: Shares of its bytes in float32 to keep, for those that are.
         seeds: Of training and fits.
         retrain: Whether networks are trained further and measured again.
 
@@ -96,12 +97,13 @@ class GlueGrid:
     tasks: Sequence[str] = tuple(GLUE_TASKS)
     plans: Sequence[str] = DEFAULT_PLANS
     rates: Sequence[float] = (0.2, 0.4, 0.6, 0.8)
+    shares: Sequence[float] = (0.05,)
     seeds: Sequence[int] = (0,)
     retrain: bool = True
 
     def __post_init__(self) -> None:
         """Check every name and number."""
-        for name in ("tasks", "plans", "rates", "seeds"):
+        for name in ("tasks", "plans", "rates", "shares", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ParameterError(f"{name} must name each of at least one once, got {values}")
@@ -109,9 +111,10 @@ class GlueGrid:
             glue_task(task)
         for plan in self.plans:
             GluePlan.parse(plan)
-        for rate in self.rates:
-            if not 0 < rate < 1:
-                raise ParameterError(f"a rate lies between 0 and 1, got {rate:g}")
+        for name, values in (("rate", self.rates), ("share", self.shares)):
+            for value in values:
+                if not 0 < value < 1:
+                    raise ParameterError(f"a {name} lies between 0 and 1, got {value:g}")
         for seed in self.seeds:
             if not 0 <= seed < 2**32:
                 raise ParameterError(f"a seed is at least 0 and below 2^32, got {seed}")
@@ -135,10 +138,15 @@ class GlueGrid:
                         CellKey(task=task, seed=seed, stage=whole),
                         *(
                             CellKey(task=task, seed=seed, stage=smaller, plan=plan, rate=rate)
-                            for rate in self.rates
-                            for plan in self.plans
+                            for plan, rate in self._sizes()
                         ),
                     ]
+
+    def _sizes(self) -> Iterator[tuple[str, float]]:
+        """Plans with the rates each is measured at."""
+        for coded, rates in ((False, self.rates), (True, map(complement, self.shares))):
+            plans = [plan for plan in self.plans if GluePlan.parse(plan).coded == coded]
+            yield from ((plan, rate) for rate in rates for plan in plans)
 
 
 def check_run(folder: Path, settings: GlueSettings) -> None:

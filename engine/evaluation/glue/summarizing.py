@@ -141,6 +141,8 @@ class _Board:
         """The drop of a plan at a rate: its mean over seeds, then over tasks."""
         plan, rate = pair
         seeds = {task: self._drops.seeds(task, stage, *pair) for task in tasks}
+        keys = (key for task, own in seeds.items() for key in _keys(task, own, stage, pair))
+        coded = any(self._drops.cell(key).parameters is None for key in keys)
         return GluePoint(
             task=name or tasks[0],
             stage=stage,
@@ -150,7 +152,7 @@ class _Board:
             drop=read_interval(self._drop(seeds, stage, pair)),
             seeds=_common(seeds),
             by_seed=tuple(round(drop, DIGITS) for drop in self._by_seed(seeds, stage, pair)),
-            parameters=round(self._mean("parameters", seeds, stage, pair)),
+            parameters=None if coded else round(self._mean("parameters", seeds, stage, pair)),
             stored_bytes=round(self._mean("stored_bytes", seeds, stage, pair)),
             gains=tuple(self._gains(seeds, stage, pair)),
         )

@@ -58,12 +58,12 @@ class GluePoint:
         stage: ``"compressed"``: before further training, against the tuned network.
             ``"retrained"``: after it, against the whole network that was trained on as long.
         plan: A name in `engine.evaluation.glue.plans` or `engine.evaluation.glue.ensembles`.
-        rate: Share of the embedding's parameters that is gone.
+        rate: Share of the embedding that is gone, as in `CellKey`.
         score: The compressed network's, in points, mean over seeds.
         drop: Whole network's score − the compressed one's, in points, mean over seeds.
         seeds: Those it is the mean of; of the average, those that every task has.
         by_seed: The drop at each of them; empty for an average of tasks without a seed in common.
-        parameters: Numbers of the embedding, mean over seeds and tasks.
+        parameters: Numbers of the embedding, mean over seeds and tasks; None of coded plans.
         stored_bytes: Bytes of the embedding, likewise.
         gains: Beside each SVD of that rate.
     """
@@ -76,7 +76,7 @@ class GluePoint:
     drop: Interval
     seeds: tuple[int, ...]
     by_seed: tuple[float, ...]
-    parameters: int
+    parameters: int | None
     stored_bytes: int
     gains: tuple[Gain, ...] = ()
 
@@ -188,11 +188,17 @@ class GlueSummary:
 def stored_glue() -> list[GlueSummary]:
     """The results that come with us, by the names of their folders.
 
+    Of a second run of the same model the folder's name stands in place of the model's.
+
     Raises:
         FormatError: If one is damaged.
     """
-    paths = (assets_folder() / "results" / "glue").glob(f"*/{SUMMARY_FILE}")
-    return [GlueSummary.load(path) for path in sorted(paths)]
+    found: dict[str, GlueSummary] = {}
+    for path in sorted((assets_folder() / "results" / "glue").glob(f"*/{SUMMARY_FILE}")):
+        summary = GlueSummary.load(path)
+        name = path.parent.name if summary.model in found else summary.model
+        found[name] = replace(summary, model=name)
+    return list(found.values())
 
 
 _KEY_FIELDS = tuple(field.name for field in fields(CellKey))

@@ -142,7 +142,8 @@ def _trace(points: Points, positions: NDArray[np.int64], label: int) -> Any:  # 
     common: dict[str, Any] = {
         "mode": "markers",
         "name": name,
-        "text": [escape(points.tokens[int(i)]) for i in positions],
+        # Plotly looks at each item of a list, which takes six times as long.
+        "text": np.array([escape(points.tokens[int(i)]) for i in positions], dtype=object),
         "customdata": points.rows[positions],
         "hovertemplate": "<b>%{text}</b><br>%{fullData.name}<extra></extra>",
     }

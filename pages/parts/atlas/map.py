@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
 
@@ -139,7 +140,7 @@ def show_map(
     )
     with st.container(key=MAP_KEY):
         event: Any = st.plotly_chart(
-            draw_map(points, ways, found.shows),
+            _figure(found.shows, hash(tuple(points.tokens)), points, ways),
             key=key,
             on_select="rerun" if dimensions == 2 else "ignore",
             selection_mode=("points", "box", "lasso"),
@@ -155,6 +156,15 @@ def show_map(
     picked = rows[_picked(event, points)] if dimensions == 2 else rows[:0]
     st.session_state[ANY_PICKED] = bool(len(picked))
     return found, picked
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _figure(shows: str, tokens: int, _points: Points, _ways: list[Colouring]) -> go.Figure:
+    """The figure of a map, which every run of the page would make anew; 0.3 s, a few MB.
+
+    ``tokens`` tells tables of the same rows apart, which go by the same name in ``shows``.
+    """
+    return draw_map(_points, _ways, shows)
 
 
 def control(

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
+from pages.parts import links
 from pages.parts.atlas.colourings import Colouring
 from pages.parts.atlas.selection import focus_on
 from pages.parts.palette import CONTEXT
@@ -60,13 +61,16 @@ def control_map(drawn: DrawnMap, ways: Sequence[Colouring], emphasis: dict[str, 
     # Kept beside the control's own state, which is gone once another page was looked at; and kept
     # where it cannot be had right now, so that it comes back.
     wish = state.get("name") or st.session_state.get(_WISH) or st.query_params.get(_KEY)
+    names = [way.name for way in ways]
+    if wish is not None and wish not in names:
+        links.tell_ignored(_KEY, wish)
+        wish = None
     st.session_state[_WISH] = wish
     chosen = wish if wish in able else able[0]
     if wish is None or wish == able[0]:
         st.query_params.pop(_KEY, None)
     else:
         st.query_params[_KEY] = wish
-    names = [way.name for way in ways]
     _mount(
         key=_KEY,
         data={

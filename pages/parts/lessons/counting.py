@@ -22,9 +22,9 @@ def show() -> None:
     rank = matching_rank(n, d, sizes.parameters)
     with text:
         st.markdown(
-            f"Each of the {n:,} tokens keeps **its {j:,} coordinates** in exactly one of the {k} "
-            f"subspaces, a small layer each, and **{k} bases** of {j:,} × {d:,} numbers turn them "
-            "back into rows, each those of its own tokens:"
+            f"Each of the {n:,} tokens is in one of the {k} subspaces and keeps **its {j:,} "
+            f"coordinates** there. Each subspace has **a basis** of {j:,} × {d:,} numbers, which "
+            "turns the coordinates of its tokens back into rows:"
         )
         st.latex(
             rf"\underbrace{{{_spaced(n)} \cdot {j}}}_{{n \cdot j,\ \text{{coordinates}}}} + "
@@ -37,12 +37,14 @@ def show() -> None:
         unsafe_allow_html=True,  # no text of a user's is in it
     )
     st.markdown(
-        ":material/lightbulb: **When does the SVD win?** It shares one basis, so for the same "
-        "number of numbers its one subspace is larger. k subspaces have to pay for k bases: with "
-        "few tokens, many subspaces or little compression that costs more than a closer fit saves, "
-        "and where all rows lie near one subspace nothing is won by more. **Compare** shows where "
-        "this happens for a model. (Which subspace a token is in is stored too: a label of a few "
-        "bits, counted among the bytes.)"
+        ":material/lightbulb: **When does the SVD win?** It stores one basis in place of k, so "
+        "that within as many numbers its one subspace has more dimensions. It wins where k bases "
+        "cost more than the closer fit saves: where tokens are few (2,000 of them, and "
+        f"{k * d / (2_000 + k * d):.0%} of what is stored here would be bases), where subspaces "
+        "are many, and where little is removed, so that one subspace loses next to nothing "
+        "anyway. It also wins where all rows lie near one subspace, to which others add nothing. "
+        "**Compare** shows where this happens for a model. (Which subspace a token is in is stored "
+        "too: a label of a few bits, counted among the bytes.)"
     )
 
 
@@ -56,9 +58,10 @@ def _verdict(sizes: PlanSizes, rank: int) -> str:
     share = sum(sizes.bases) / sizes.parameters
     return (
         f"**{sizes.rate:.0%} fewer numbers** (*compression rate*) than {before}; {share:.0%} of "
-        f"what is left are bases. An SVD of that size has one subspace of dimension {rank:,}: "
-        f"k\u00a0=\u00a0{sizes.k} pays when {sizes.dimensions[0]:,} directions of one's own "
-        f"serve a row better than {rank:,} that all share."
+        f"what is left are bases. The smallest SVD that stores no less has one subspace of "
+        f"dimension {rank:,} (*its rank r*): k\u00a0=\u00a0{sizes.k} pays when "
+        f"{sizes.dimensions[0]:,} directions made for its own subspace serve a row better than "
+        f"{rank:,} made for all."
     )
 
 

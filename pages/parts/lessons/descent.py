@@ -9,7 +9,7 @@ from engine import lessons
 from engine.clustering.em import EMPlan
 from engine.lessons import HalfStep
 from pages.parts.lessons import drawing
-from pages.parts.lessons.page import columns, ink, picture, theme
+from pages.parts.lessons.page import columns, ink, picture, prose, theme
 
 _PLAN = EMPlan.even(4, 1)
 _STARTS = 20
@@ -49,22 +49,21 @@ def _show_by_hand() -> None:
     trace = traces[start]
     last = len(trace) - 1
     st.session_state[_STEP] = min(st.session_state.get(_STEP, 2), last)
-    text, middle, right = columns(1.0, 1.15, 1.0)
-    with text:
+    with prose():
         st.markdown(
             "Which line does a row belong to? That depends on the lines; and the lines depend on "
-            "their rows. **EM** (*expectation–maximisation, here a generalised Lloyd iteration*) "
-            "begins with the rows in k = 4 parts drawn at random and takes turns, each half a "
-            "step: **refit** every line to its rows, then **assign** every row to its closest "
-            "line. Neither can raise the cost, so it falls until nothing moves:"
+            "their rows. **EM** (*expectation–maximisation; k-means, but with subspaces for "
+            "centres*) begins with the rows in k = 4 parts drawn at random. Then two half-steps "
+            "take turns: **refit** every line to the rows of its part (*M-step*), and **assign** "
+            "every row to its closest line (*E-step*). Neither can raise the cost, so it falls "
+            "until nothing moves:"
         )
         st.latex(
             rf"\mathrm{{cost}} = \sum_x\; \min_{{{ink(0)}{{i}}}}\; "
             rf"\mathrm{{dist}}(x,{ink(0)}{{S_i}})^2"
         )
-        step = trace[st.session_state[_STEP]]
-        _controls(trace, start)
-        st.markdown(_describe(step, at_end=st.session_state[_STEP] == last))
+    step = trace[st.session_state[_STEP]]
+    left, right = columns(1.15, 1.0)
     scene = drawing.PlaneScene(
         points=lessons.lines_in_plane().numpy(),
         labels=step.labels.numpy(),
@@ -72,13 +71,15 @@ def _show_by_hand() -> None:
         height=470,
     )
     picture(
-        middle,
+        left,
         drawing.draw_plane(scene, theme()),
         key="lesson-em",
         alt=f"Rows near four lines in the plane, coloured by their subspace, after {step.phase} "
         f"of round {step.round}.",
     )
     with right:
+        _controls(trace, start)
+        st.markdown(_describe(step, at_end=st.session_state[_STEP] == last))
         st.markdown("**Cost of this start**")
         picture(
             right,
@@ -157,18 +158,18 @@ def _show_starts(traces: tuple[tuple[HalfStep, ...], ...], start: int) -> None:
         st.session_state[_START] = chosen
         st.session_state[_STEP] = len(traces[chosen]) - 1
 
-    text, chart = columns(1.0, 2.4)
-    with text:
+    with prose():
         st.markdown("#### Same rows, 20 starts")
         st.markdown(
-            f"{_STARTS - stuck} starts (●) end at the lowest cost, {best:.1%}; **{stuck} get "
-            "stuck** (✖) higher (*local minima*): a line settled between two groups of rows, and "
-            "no single step improves it. They differ by their first parts alone. That is **why "
-            "one restarts**, and keeps the cheapest. Press one to see above where it ended; the "
-            "one shown there is outlined."
+            f"{_STARTS - stuck} starts (dots) end at the lowest cost, {best:.1%}; **{stuck} get "
+            "stuck** (crosses) at a higher one (*a local minimum*): a line came to rest between "
+            "two groups of rows, and neither half-step can move it. Starts differ only in the "
+            "parts that were drawn for them. That is **why one restarts**, and keeps the cheapest. "
+            "Press a mark to see in the picture above where that start ended; the one that is "
+            "shown there is outlined."
         )
     picture(
-        chart,
+        st.container(),
         drawing.draw_starts(costs, start, theme()),
         key="lesson-starts",
         alt=f"Final cost of twenty starts: {_STARTS - stuck} reach the lowest, {stuck} get stuck.",
@@ -180,13 +181,13 @@ def _show_starts(traces: tuple[tuple[HalfStep, ...], ...], start: int) -> None:
 def _show_outliers() -> None:
     st.markdown("#### Rows that lie far off")
     points = lessons.line_with_outliers()
-    text, left, right = columns(1.0, 1.0, 1.0)
-    with text:
+    with prose():
         st.markdown(
-            "A distance of 10 costs, squared, as much as a hundred distances of 1, so **five odd "
-            "rows turn the whole line**. Losses that grow more slowly (*robust losses*, such as "
-            "the distance itself, *ℓ₁*, or Huber's and Tukey's, which weaken only far away) let "
-            "them lie where they are. **Explore** offers them for any table, under *Advanced*."
+            "Squared, one distance of 10 costs as much as a hundred of 1, so **five odd rows turn "
+            "the whole line**. *Robust losses* grow more slowly: the distance itself (*ℓ₁*), "
+            "Huber's, which is squared nearby and straight far off, or Tukey's, by which a row "
+            "that lies far enough costs no more for lying farther. The line then stays with the "
+            "other forty. **Explore** offers them for any table, under *Advanced*."
         )
         chosen = st.segmented_control(
             "What a distance costs, on the right",
@@ -195,6 +196,7 @@ def _show_outliers() -> None:
             required=True,
             key="lesson-loss",
         )
+    left, right = columns(1.0, 1.0)
     for place, name in ((left, "Squared distance"), (right, str(chosen))):
         line = lessons.best_line(points, _LOSSES[name])
         angle = lessons.angle_of(line)

@@ -26,11 +26,13 @@ def show() -> None:
     spent = lessons.spend_budget(points, labels, j)
     with text:
         st.markdown(
-            "Rows of one subspace may need two directions, those of another ten. A bar below is "
-            "the energy of its rows along one direction (*an eigenvalue* $\\lambda$ *of their "
-            "scatter matrix*); grey is cut off. One more dimension for subspace $i$ stores one "
-            f"number for each of its $n_i$ = {len(labels) // 3} rows and one direction of $d$ = "
-            f"{width} numbers, so spend on the right what the left stores in the order of"
+            "Rows of one subspace may need two directions, those of another ten. Each bar below is "
+            "one direction of a subspace: how much of the energy of its rows lies along it "
+            "(*an eigenvalue* $\\lambda$ *of the sum of* $x x^\\top$ *over its rows*). Grey is "
+            "cut off.\n\nOn the left every subspace keeps the same number of directions. On the "
+            "right as many numbers are spent one direction at a time, always where that saves "
+            "most for what it stores. A further direction of subspace $i$ stores one number for "
+            "each of its $n_i$ rows, and itself, $d$ numbers:"
         )
         st.latex(
             rf"\frac{{{ink(0)}{{\lambda}}}}{{n_i + d}}\qquad\text{{what it saves over what it "
@@ -51,6 +53,8 @@ def show() -> None:
                 f"directions kept, {lost:.1%} of the energy lost.",
             )
     st.markdown(
-        f"Both store at most {spent.budget:,} numbers. On **Explore**, with *Dimensions: Best for "
-        "each*, EM spends them so at every refit."
+        f"Both store at most {spent.budget:,} numbers. (Here each subspace has $n_i$ = "
+        f"{len(labels) // 3} rows of $d$ = {width} numbers, so that $\\lambda$ alone decides; "
+        "where one has more rows, its directions cost more.) On **Explore**, with *Dimensions: "
+        "Best for each*, EM spends them so at every refit."
     )

@@ -58,6 +58,7 @@ def show() -> None:
                 f"**{found.cost:.1%}** of the energy lost."
             )
     st.markdown(
-        ":material/lightbulb: **Why can one plane fail?** A plane has to serve all rows at once; "
-        "rows that lie in several small subspaces need a larger one that holds them all."
+        ":material/lightbulb: **Why can one plane fail?** It has to serve all rows at once. Before "
+        "one subspace holds rows along three lines it must be all of space, three coordinates a "
+        "row; in lines of their own, one coordinate a row will do."
     )

@@ -7,7 +7,7 @@ import torch
 
 from engine import lessons
 from pages.parts.lessons import drawing
-from pages.parts.lessons.page import columns, ink, picture, theme
+from pages.parts.lessons.page import columns, ink, picture, prose, theme
 
 _ANGLE = "lesson-angle"
 _FIRST_ANGLE = 100
@@ -20,8 +20,7 @@ def show() -> None:
     best = round(lessons.angle_of(lessons.best_line(points)))
     degrees = torch.arange(0.0, 181.0)
     costs = lessons.cost_by_angle(points, degrees)
-    text, left, right = columns(1.0, 1.0, 1.0)
-    with text:
+    with prose():
         st.markdown(
             "An embedding layer is a table: **one row of numbers for each token**. With two "
             "numbers a row, a row is a point that can be drawn; real rows have hundreds, and "
@@ -32,6 +31,8 @@ def show() -> None:
             "(*singular value decomposition*) finds the line that loses least:"
         )
         st.latex(rf"\min_{{{ink(0)}{{S}}}}\;\sum_{{x}} \mathrm{{dist}}(x, {ink(0)}{{S}})^2")
+    left, right = columns(1.0, 1.0)
+    with right:
         st.session_state.setdefault(_ANGLE, _FIRST_ANGLE)
         angle = st.slider("Turn the line", 0, 180, key=_ANGLE, format="%d°")
         st.button(

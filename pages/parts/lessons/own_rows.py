@@ -10,7 +10,7 @@ from engine import EmbeddingTable, EngineError, lessons
 from engine.lessons import SampleTrace, Start
 from pages.parts import charts
 from pages.parts.lessons import drawing
-from pages.parts.lessons.page import columns, picture, theme
+from pages.parts.lessons.page import columns, picture, prose, theme
 from pages.parts.palette import CONTEXT
 from pages.parts.wording import literal
 
@@ -32,10 +32,20 @@ def show(table: EmbeddingTable) -> None:
     Args:
         table: Whose rows are taken.
     """
-    text, middle, right = columns(1.0, 1.15, 1.0)
-    with text:
+    first, second, third = columns(1.0, 1.0, 1.0)
+    with first:
         k = st.slider("Subspaces k", 2, 8, 5, key="lesson-own-k")
-        rate = st.slider("Compression rate", 20, 90, 80, 10, format="%d%%", key="lesson-own-rate")
+    with second:
+        rate = st.slider(
+            "Numbers removed (*compression rate*)",
+            20,
+            90,
+            80,
+            10,
+            format="%d%%",
+            key="lesson-own-rate",
+        )
+    with third:
         start = st.segmented_control(
             "Where EM starts",
             list(_STARTS),
@@ -48,13 +58,15 @@ def show(table: EmbeddingTable) -> None:
     try:
         trace = _trace(table.fingerprint, k, rate / 100, _STARTS[str(start)], table)
     except EngineError as error:
-        text.error(literal(str(error)), icon=":material/error:")
+        st.error(literal(str(error)), icon=":material/error:")
         return
     last = len(trace.costs) - 1
     st.session_state[_STEP] = min(st.session_state.get(_STEP, last), last)
-    with text:
-        at = st.slider("Half-step", 0, last, key=_STEP)
+    with prose():
         st.markdown(_verdict(table, trace, k))
+    left, right = columns(1.15, 1.0)
+    with right:
+        at = st.slider("Half-step", 0, last, key=_STEP)
     points = charts.MapPoints(
         layout=trace.layout.numpy(),
         rows=trace.rows.numpy(),
@@ -66,7 +78,7 @@ def show(table: EmbeddingTable) -> None:
         points, trace.labels[at].numpy(), [f"subspace {label + 1}" for label in range(k)]
     )
     picture(
-        middle,
+        left,
         figure.update_layout(height=470, dragmode="pan"),
         key="lesson-own-map",
         alt=f"{len(trace.rows):,} rows by their first two principal components, coloured by "
@@ -89,7 +101,7 @@ def _add_svd(figure: go.Figure, trace: SampleTrace) -> go.Figure:
             line={"dash": "dash", "color": CONTEXT[theme()]},
             annotation={"text": "SVD of that size"},
         )
-        .update_layout(height=430)
+        .update_layout(height=380)
         .update_yaxes(range=[min(known) - margin, max(known) + margin], tickformat=".1%")
     )
 
@@ -101,10 +113,11 @@ def _verdict(table: EmbeddingTable, trace: SampleTrace, k: int) -> str:
     who = "less than" if final < trace.svd_cost else "**more** than"
     of = "all" if n == len(table.tokens) else f"{n:,} rows drawn from the {len(table.tokens):,}"
     return (
-        f"Here the same steps run on {of} of **{literal(table.name)}**, with k = {k} and "
-        f"j = {trace.j}. EM ends at **{final:.1%}** lost, {who} the {trace.svd_cost:.1%} of the "
-        f"SVD of that size (rank {trace.rank}); real rows are less tidy than those above, and gain "
-        "less. The map shows the two directions in which the rows differ most, so subspaces "
-        "overlap in it that are apart in truth. Choose a table of your own under **Source** in "
-        "the sidebar."
+        f"The same steps on {of} of **{literal(table.name)}**, each of d = "
+        f"{table.matrix.shape[1]:,} numbers, with k = {k} and j = {trace.j}: EM ends at "
+        f"**{final:.1%}** lost, {who} the {trace.svd_cost:.1%} of the smallest SVD that stores no "
+        f"less (rank {trace.rank}). Real rows are less tidy than those above: so few numbers lose "
+        "much of them, and subspaces gain less. The map shows the two directions in which the rows "
+        "differ most, so that subspaces overlap in it that are apart in truth; the axis of what is "
+        "lost does not begin at 0. Choose a table of your own under **Source** in the sidebar."
     )

@@ -10,6 +10,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from pages.parts.palette import subspace_colour
 
+_PROSE = 760  # pixels: some ninety letters
+
 
 def theme() -> str:
     """``"light"`` or ``"dark"``."""
@@ -19,6 +21,11 @@ def theme() -> str:
 def columns(*widths: float) -> list[DeltaGenerator]:
     """Columns of a lesson; they stack where the page is narrow."""
     return st.columns(list(widths), gap="large")
+
+
+def prose() -> DeltaGenerator:
+    """Where a lesson's text goes: lines no longer than one reads with ease."""
+    return st.container(width=_PROSE)
 
 
 def picture(

@@ -18,20 +18,27 @@ import pytest
 import torch
 
 import engine
+from engine.cell_points import read_size_curves
 from engine.cli import commands
 from engine.coding.codes import Coding
 from engine.factorization import Factorization
 from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
-from engine.frontier import read_size_curves
+from engine.grid import CODED_SHARES
 from engine.journal import Journal
 from engine.methods import factorize
 from engine.paths import app_folder
 from engine.runs import RunStore, read_run
 from engine.sweep import SweepResult
 from tests.engine.cli.conftest import Shell
+from tests.engine.coded_plans import fit_coded
 from tests.engine.tables import lines, one_flat_shape, write_npy
 
 COMMANDS = ("app", "compress", "sweep", "info", "report", "restore", "runs")
+
+
+def test_a_sweep_asks_for_the_sizes_of_coded_subspaces_that_the_app_asks_for() -> None:
+    default = next(option.default for option in commands.sweep.params if option.name == "shares")
+    assert tuple(map(float, str(default).split(","))) == CODED_SHARES
 
 
 def test_help_names_every_command(shell: Shell) -> None:
@@ -229,16 +236,17 @@ def test_sweep_says_what_is_best_within_bytes(shell: Shell, table: Path) -> None
     found = shell("sweep", table, *grid, "--bits", "4")
     assert (found.code, found.err) == (0, "")
     saved = SweepResult.load("sweep.json")
-    assert [cell.bits for cell in saved.cells] == [32, 4, 32, 4, 8, 4, 3, 2]
+    fitted = [cell.bits for cell in saved.cells if cell.method != "coded"]
+    assert fitted == [32, 4, 32, 4, 8, 4, 3, 2]
+    assert any(cell.method == "coded" for cell in saved.cells)
     text = " ".join(found.out.split())
-    dense = 4 * saved.rows * saved.columns
-    weighed = read_size_curves(saved.cells, dense_bytes=dense)
+    weighed = read_size_curves(saved)
     assert weighed.choices()
     for choice in weighed.choices():
         assert f"{choice.budget:,}" in text
         assert choice.best.name in text
     assert weighed.verdict() in text
-    plain = shell("sweep", table, *grid, "--bits", "32")
+    plain = shell("sweep", table, *grid, "--bits", "32", "--shares", "")
     assert {cell.bits for cell in SweepResult.load("sweep.json").cells} == {32}
     assert "rounding" not in plain.out.lower()
     refused = shell("sweep", table, *grid, "--bits", "8,5")
@@ -255,7 +263,7 @@ def test_sweep_keeps_its_fits_in_a_file_until_it_is_done(shell: Shell, table: Pa
     decides = {
         name: value
         for name, value in asdict(saved.config).items()
-        if name not in ("bits", "basis_bits")
+        if name not in ("bits", "basis_bits", "shares")
     }
     header = {"sweep": 1, "source": saved.source, "config": decides}
     journal = Journal(Path("sweep.json.partial"), header)
@@ -279,7 +287,7 @@ def test_sweep_to_the_store_and_as_json(shell: Shell, table: Path) -> None:
     (run,) = RunStore().list().runs
     assert values["written"] == str(run.folder)
     assert [cell["k"] for cell in values["cells"] if cell["bits"] == 32] == [1, 2]
-    assert len(values["notes"]) == 2  # no room at 0.99
+    assert len(values["notes"]) == 3  # no room at 0.99, nor in the smallest shares
 
 
 def test_info_of_a_compression(shell: Shell, table: Path) -> None:
@@ -294,8 +302,28 @@ def test_info_of_a_compression(shell: Shell, table: Path) -> None:
     assert values["figures"] == read_run(Path("run")).record.figures
 
 
+def test_a_coded_plan_is_told_by_its_bytes(
+    shell: Shell, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.compression.fit_plan", fit_coded)
+    made = shell("compress", table, "-k", 3, "--rate", 0.4, "-o", tmp_path / "run")
+    assert made.code == 0
+    rows = {line.split("│")[1].strip(): line for line in made.out.splitlines() if "│" in line}
+    assert rows["parameters"].split("│")[-2].strip() == "–"
+    assert rows["compression rate"].split("│")[-2].strip() == "–"
+    plan = engine.Factorization.load(tmp_path / "run")
+    plan.save(tmp_path / "plan")
+    values = json.loads(shell("info", tmp_path / "plan", "--json").out)
+    assert (values["parameters"], values["rate"], values["bits"]) == (None, None, [2, 5])
+    assert values["stored_bytes"] == plan.stored_bytes
+    shown = shell("info", tmp_path / "plan").out
+    assert "2 to 5" in shown
+    assert "None" not in shown
+    assert "None" not in shell("info", tmp_path / "run").out
+
+
 def test_info_of_a_sweep(shell: Shell, table: Path) -> None:
-    shell("sweep", table, "--rates", "0.3", "-k", "2,3")
+    shell("sweep", table, "--rates", "0.3", "-k", "2,3", "--shares", "")
     (run,) = RunStore().list().runs
     found = shell("info", run.folder)
     assert found.code == 0

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.evaluation.glue.cells import CellKey, GlueCell
+from engine.evaluation.glue.ensembles import family_of
 from engine.evaluation.glue.plans import GluePlan
 
 PLANS = ("svd", "svd-weighted", "k2", "k3", "k5", "k5-optimal-weighted")
@@ -42,7 +43,7 @@ def make_cell(
         draws=tuple(draws) or (score, score),
         dev_rows=ROWS,
         notes=notes,
-        parameters=kept,
+        parameters=None if family_of(key.plan).coded else kept,
         stored_bytes=4 * kept,
         relative_error=key.rate**2 / max(k, 1),
         seconds=1.5,
@@ -103,6 +104,7 @@ def _loss(plan: GluePlan, rate: float) -> float:
         * rate**2
         * (0.4 if plan.weighted else 1)
         * (0.5 if plan.optimal else 1)
+        * (0.1 if plan.coded else 1)
         / (1 if plan.k == 1 else 1 + 0.3 * plan.k * rate)
     )
 

@@ -11,7 +11,7 @@ import torch
 
 from engine.errors import Cancelled, EngineError, ParameterError, SourceError
 from engine.evaluation.checks import CHECKS
-from engine.evaluation.evaluating import run_check
+from engine.evaluation.measuring import run_check
 from engine.evaluation.results import CheckResult
 from engine.evaluation.subject import CheckOptions, Subject
 from engine.methods import factorize

@@ -89,7 +89,7 @@ def test_the_page_says_what_must_be_known(run_folder: Path, tmp_path: Path) -> N
     assert "Note: not the official split: 400 rows." in text
     assert "Not measured at all: SST-2" in text
     assert "| settings: epochs | 3 |" in text
-    assert "Asked for was at most 25% of the SVD's drop" in text
+    assert "Our aim is at most 25% of the SVD's drop" in text
     assert "The paper's bar here is 0.5 points" in text
     for name in ("average", *TASKS):
         assert f"({name}.svg)" in text
@@ -170,3 +170,25 @@ def test_networks_that_always_guess_alike_reach_nothing() -> None:
     for words in say_verdict(summarize_cells(cells, model="tiny")):
         assert "nothing can be told" in words
         assert "reached" not in words
+
+
+def test_coded_plans_are_told_by_their_bytes(tmp_path: Path) -> None:
+    cells = make_run(tasks=("mrpc", "rte"), plans=("k4-coded-weighted",), rates=(0.95,), draws=80)
+    summary = summarize_cells(cells, model="tiny")
+    before, after = say_verdict(summary)
+    assert before.startswith("Before further training, 5.00% of the bytes kept (781,")
+    assert "k = 4, coded, token weights drops" in before
+    assert "Our aim" not in before
+    assert "Our aim is at most 0.5: over these 2 of the nine tasks " in after
+    write_report(summary, tmp_path)
+    text = (tmp_path / "glue.md").read_text(encoding="utf-8")
+    assert "at 95% they keep 5 % of them" in text
+    assert "95% removed" in text
+    assert "embedding's bytes removed" in (tmp_path / "average.svg").read_text(encoding="utf-8")
+
+
+def test_without_coded_plans_nothing_is_said_of_them(run_folder: Path, tmp_path: Path) -> None:
+    write_report(read_results(run_folder), tmp_path / "out")
+    assert "coded" not in (tmp_path / "out" / "glue.md").read_text(encoding="utf-8")
+    figure = (tmp_path / "out" / "average.svg").read_text(encoding="utf-8")
+    assert "embedding's numbers removed" in figure

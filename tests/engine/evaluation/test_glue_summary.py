@@ -17,7 +17,13 @@ import engine.evaluation.glue.summary as summary_module
 from engine.errors import FormatError
 from engine.evaluation.glue.cells import CellKey, GlueCell
 from engine.evaluation.glue.drops import complete_block
-from engine.evaluation.glue.ensembles import ensemble_cells, is_ensemble, plan_order, plan_title
+from engine.evaluation.glue.ensembles import (
+    ensemble_cells,
+    family_of,
+    is_ensemble,
+    plan_order,
+    plan_title,
+)
 from engine.evaluation.glue.summarizing import read_results, summarize_cells
 from engine.evaluation.glue.summary import AVERAGE, Gain, GluePoint, GlueSummary, stored_glue
 from engine.evaluation.scores import Interval
@@ -347,6 +353,8 @@ def test_stored_results_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     summary = summarize(SMALL)
     summary.save(tmp_path / "results" / "glue" / "tiny" / "summary.json")
     assert stored_glue() == [summary]
+    summary.save(tmp_path / "results" / "glue" / "tiny-coded" / "summary.json")
+    assert stored_glue() == [summary, replace(summary, model="tiny-coded")]
 
 
 def test_plans_are_sorted_and_titled() -> None:
@@ -357,6 +365,20 @@ def test_plans_are_sorted_and_titled() -> None:
         "best k by training set",
         "best plan by training set",
     ]
+
+
+def test_coded_plans_are_a_family_of_their_own() -> None:
+    plans = ("svd", "k5-optimal-weighted", "k2-coded-weighted", "k4-coded-weighted")
+    summary = summarize(make_run(plans=plans, rates=(0.95,)))
+    ensemble = "best-k-coded-weighted"
+    assert summary.plans == (*plans, ensemble, "best")
+    assert plan_title("k4-coded-weighted") == "k = 4, coded, token weights"
+    assert plan_title(ensemble) == "best k by training set, coded, token weights"
+    assert family_of(ensemble) == family_of("k4-coded-weighted")
+    assert family_of(ensemble).title == "coded, token weights"
+    points = {point.plan: point for point in summary.at(AVERAGE, "retrained", 0.95)}
+    assert points["k4-coded-weighted"].parameters is None
+    assert points["k5-optimal-weighted"].parameters is not None
 
 
 def test_reading_results_needs_no_torch() -> None:

@@ -78,6 +78,10 @@ def _model(folder: Path) -> dict[str, Any]:
     return {"source": BUNDLED, "run": None}
 
 
+def _measure(folder: Path) -> dict[str, Any]:
+    return {"source": _rows(folder), "run": None, "layout": "PCA"}
+
+
 def _rows(folder: Path, name: str = "rows.npy") -> dict[str, Any]:
     return {"spec": str(folder / name), "tensor": None, "tokens": None}
 
@@ -87,6 +91,8 @@ CASES = (
     CancelCase("EM, on all rows", "compress", "Polishing|Start", _compress),
     CancelCase("UMAP, neighbour search", "layout", "finding neighbours", _layout),
     CancelCase("UMAP, epochs", "layout", "Arranging", _quick_layout),
+    CancelCase("measures, neighbour search", "measure", "Neighbours in the table", _measure),
+    CancelCase("measures, the map", "measure", "Testing the map", _measure),
     CancelCase("sweep", "sweep", "Sweeping", _sweep),
     CancelCase("evaluation, loading the model", "evaluate", "preparing|Loading", _evaluate),
     CancelCase("evaluation, encoding", "evaluate", "fidelity: k = 5", _evaluate),

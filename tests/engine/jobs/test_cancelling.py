@@ -9,11 +9,13 @@ import pytest
 
 from engine.folders import is_left_over
 from engine.jobs import JobQueue
+from engine.library import MEASURES_FOLDER
 from tests.engine.jobs.cancel_cases import CASES, CancelCase, seconds_to_cancel, write_inputs
 
-# Promised: 0.5 s, and measured on a free machine (assets/results/cancel.md). The clock here also
-# counts how long this process waits for a core that other tests are using.
-TOLERATED_SECONDS = 2.0
+PROMISED_SECONDS = 0.5
+# The clock also counts how long a process waits for a core that other tests are using: a cancel
+# that is slow by itself is so every time.
+TRIES = 3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -37,11 +39,18 @@ def queue(folder: Path) -> Iterator[JobQueue]:
 def test_cancel_is_done_in_time_and_nothing_is_left(
     case: CancelCase, queue: JobQueue, folder: Path
 ) -> None:
-    seconds, state = seconds_to_cancel(queue, case, folder)
-    assert state == "cancelled"
-    assert seconds < TOLERATED_SECONDS
+    took: list[float] = []
+    while len(took) < TRIES and min(took, default=PROMISED_SECONDS) >= PROMISED_SECONDS:
+        seconds, state = seconds_to_cancel(queue, case, folder)
+        assert state == "cancelled"
+        took.append(seconds)
+    assert min(took) < PROMISED_SECONDS, took
     files = [path for path in (folder / "home").rglob("*") if path.is_file()]
     # What a killed process leaves is never seen and soon swept; states are kept for the next time.
     unseen = [path for path in files if any(map(is_left_over, path.parents)) or is_left_over(path)]
     states = [path for path in files if path.parent.name == "features"]
-    assert set(files) <= {*unseen, *states}, "a job that was cancelled left a result"
+    parts = [
+        path for path in files if path.parent.parent.name == MEASURES_FOLDER
+    ]  # of phases before
+    assert set(files) <= {*unseen, *states, *parts}, "a job that was cancelled left a result"
+    assert not any(path.stem.startswith("map-") for path in parts)

@@ -38,6 +38,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JsonObject:
 
 def test_it_leaves_a_run_of_its_own_kind(params: JsonObject) -> None:
     value, phases = run("evaluate", params)
+    assert value["unfinished"] == []
     record = RunStore().load(value["run"]).record
     assert (record.kind, record.name) == ("evaluate", "model, k = 2: valence, fidelity")
     assert record.config["run"] == params["run"]

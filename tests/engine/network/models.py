@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers as tf
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from engine.factorization import Factorization, FitRecord
 from engine.projection import project_rows
+from tests.engine.coded_plans import coded_plan
 
 Model = Any  # of any class of transformers: their attributes differ
 ROWS = 97
+Bits = int | Literal["coded"] | None
 RECORD = FitRecord(method="messi", config={}, source="", versions={})
 # Unlike each other, so that no mix-up of two axes or subspaces goes unseen.
 _SIZES = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
@@ -182,6 +184,14 @@ class Case:
     def copy(self) -> Model:
         """The model, to be changed."""
         return copy.deepcopy(self.model)
+
+    def stored(self, bits: Bits) -> Factorization:
+        """The lossy plan as it is, quantised to some bits, or a coded one of the same sizes."""
+        if bits is None:
+            return self.lossy
+        if isinstance(bits, int):
+            return self.lossy.quantize(bits=bits, basis_bits=8)
+        return coded_plan(*self.lossy.shape, self.lossy.dimensions)
 
     @property
     def tied_head(self) -> bool:

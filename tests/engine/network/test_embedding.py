@@ -16,9 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from engine.errors import FormatError, ShapeError
 from engine.factorization import Factorization
 from engine.network.embedding import SubspaceEmbedding
+from tests.engine.coded_plans import coded_plan
 from tests.engine.network.models import assert_close, on_random_subspaces
 
 CODINGS = [(8, 16), (8, 8), (4, 16), (4, 8)]
+MIXED = "mixed"  # a coded plan: every column has bits of its own
+CodingName = tuple[int, int] | str | None
 DIMENSIONS = (5, 0, 7, 1)  # a point, a line, and a subspace of every direction among them
 
 
@@ -28,16 +31,31 @@ def table_of(n: int, d: int, dtype: torch.dtype = torch.float32, seed: int = 0) 
 
 
 def factorized(
-    *, n: int = 40, coding: tuple[int, int] | None = None, affine: bool = False, seed: int = 0
+    *, n: int = 40, coding: CodingName = None, affine: bool = False, seed: int = 0
 ) -> Factorization:
-    plan = on_random_subspaces(table_of(n, 7, seed=seed), DIMENSIONS, affine=affine, seed=seed)
+    return made(table_of(n, 7, seed=seed), DIMENSIONS, coding=coding, affine=affine, seed=seed)
+
+
+def made(
+    table: Tensor,
+    dimensions: tuple[int, ...],
+    *,
+    coding: CodingName,
+    affine: bool,
+    seed: int,
+) -> Factorization:
+    """A plan of a table, but for coded ones, which are of no table."""
+    if isinstance(coding, str):
+        return coded_plan(*table.shape, dimensions, affine=affine, seed=seed)
+    plan = on_random_subspaces(table, dimensions, affine=affine, seed=seed)
     return plan if coding is None else plan.quantize(bits=coding[0], basis_bits=coding[1])
 
 
 def every_kind() -> Iterator[Any]:
-    for coding in (None, *CODINGS):
+    for coding in (None, *CODINGS, MIXED):
         for affine in (False, True):
             name = "floats" if coding is None else f"{coding[0]} and {coding[1]} bits"
+            name = MIXED if coding == MIXED else name
             yield pytest.param((coding, affine), id=f"{name}, affine" if affine else name)
 
 
@@ -54,11 +72,13 @@ def plans(draw: st.DrawFn) -> Factorization:
     dimensions = draw(st.lists(st.integers(0, d), min_size=1, max_size=20))
     dtype = draw(st.sampled_from([torch.float32, torch.float64]))
     seed = draw(st.integers(0, 999))
-    plan = on_random_subspaces(
-        table_of(n, d, dtype, seed), tuple(dimensions), affine=draw(st.booleans()), seed=seed
+    return made(
+        table_of(n, d, dtype, seed),
+        tuple(dimensions),
+        coding=draw(st.sampled_from([None, *CODINGS, MIXED])),
+        affine=draw(st.booleans()),
+        seed=seed,
     )
-    coding = draw(st.sampled_from([None, *CODINGS]))
-    return plan if coding is None else plan.quantize(bits=coding[0], basis_bits=coding[1])
 
 
 @st.composite
@@ -97,8 +117,11 @@ def test_logits_are_products_with_every_row(
     assert_close(logits, hidden @ plan.reconstruct().T)
 
 
-def test_coded_logits_are_decoded_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = factorized(coding=(4, 8), affine=True)
+@pytest.mark.parametrize("coding", [(4, 8), MIXED])
+def test_coded_logits_are_decoded_a_piece_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, coding: CodingName
+) -> None:
+    plan = factorized(coding=coding, affine=True)
     hidden = table_of(3, 7, seed=1)
     layer = SubspaceEmbedding(plan)
     monkeypatch.setattr("engine.network.embedding.BLOCK_ROWS", 3)
@@ -421,9 +444,10 @@ def test_it_compiles_whole_gradients_included() -> None:
 
 
 @pytest.mark.parametrize(
-    ("coding", "affine"), [(None, False), (None, True), ((8, 16), True), ((4, 8), False)]
+    ("coding", "affine"),
+    [(None, False), (None, True), ((8, 16), True), ((4, 8), False), (MIXED, True)],
 )
-def test_it_exports_whole_for_any_batch(coding: tuple[int, int] | None, affine: bool) -> None:
+def test_it_exports_whole_for_any_batch(coding: CodingName, affine: bool) -> None:
     plan = factorized(coding=coding, affine=affine)
     layer = SubspaceEmbedding(plan, padding_idx=0, scale=2.0).eval()
     shapes = {"input_ids": {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}}
@@ -432,8 +456,43 @@ def test_it_exports_whole_for_any_batch(coding: tuple[int, int] | None, affine: 
         assert_close(exported(ids), layer(ids))
 
 
+# As above.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+@pytest.mark.slow
+def test_a_coded_one_compiles_whole() -> None:
+    torch.compiler.reset()
+    layer = SubspaceEmbedding(factorized(coding=MIXED, affine=True), padding_idx=0)
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True)
+    for ids in batches()[:2]:
+        assert_close(compiled(ids), layer(ids))
+    hidden, head = table_of(2, 7, seed=3), Logits(layer)
+    assert_close(torch.compile(head, fullgraph=True)(hidden), head(hidden))
+
+
+def test_bits_of_another_coded_plan_are_refused() -> None:
+    plan, other = (coded_plan(9, 6, (4, 5), most_bits=most) for most in (2, 12))
+    layer, stored = SubspaceEmbedding(plan), SubspaceEmbedding(other).state_dict()
+    with pytest.raises(FormatError, match=r"bits of the columns make rows of .*, and the codes"):
+        layer.load_state_dict({"bits": stored["bits"]}, strict=False)
+
+
+@pytest.mark.parametrize("wrong", [0, 13])
+def test_bits_out_of_range_are_refused_where_the_bytes_would_fit(wrong: int) -> None:
+    plan = coded_plan(9, 6, (4,), most_bits=12)
+    layer = SubspaceEmbedding(plan)
+    bits = layer.state_dict()["bits"].tolist()
+    rest = sum(bits) - wrong
+    bits = [wrong, *(rest // 3 + (place < rest % 3) for place in range(3))]
+    with pytest.raises(FormatError, match=r"1 … 12 bits a column; they are another layer's"):
+        layer.load_state_dict({"bits": torch.tensor(bits, dtype=torch.uint8)}, strict=False)
+
+
 def test_it_says_what_it_is() -> None:
     layer = SubspaceEmbedding(factorized(coding=(4, 16), affine=True), padding_idx=1)
     assert repr(layer) == (
         "SubspaceEmbedding(40, 7, k=4, j=(5, 0, 7, 1), affine, bits=4, padding_idx=1)"
     )
+    plan = coded_plan(9, 6, (5, 4))
+    assert plan.coding is not None
+    assert plan.coding.named_bits == "1 to 5"
+    assert ", bits=1 to 5)" in repr(SubspaceEmbedding(plan))

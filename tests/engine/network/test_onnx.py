@@ -14,11 +14,13 @@ import transformers as tf
 import engine
 from engine.errors import EngineError, MissingDependencyError, ModelError, ParameterError
 from engine.network import onnx as onnx_room
+from tests.engine.coded_plans import coded_plan
 from tests.engine.network.models import ROWS
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
 _SIZES = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+_OWN = 0  # a coded plan: each basis vector has bits of its own
 _BERT = {"vocab_size": ROWS, "hidden_size": 16, "max_position_embeddings": 64, **_SIZES}
 
 
@@ -34,7 +36,10 @@ def _compressed(make: Callable[[], Any], bits: int | None = None, basis_bits: in
     torch.manual_seed(0)
     model = make().eval()
     weight = model.get_input_embeddings().weight.detach()
-    plan = engine.factorize(weight, k=3, j=5, n_init=1, bits=bits, basis_bits=basis_bits)
+    if basis_bits == _OWN:
+        plan = coded_plan(*weight.shape, (5, 0, 16), affine=True)
+    else:
+        plan = engine.factorize(weight, k=3, j=5, n_init=1, bits=bits, basis_bits=basis_bits)
     engine.replace_embedding(model, plan)
     return model
 
@@ -48,8 +53,15 @@ def _run(path: Path, **inputs: torch.Tensor) -> np.ndarray:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "bits", "basis_bits"),
-    [(_bert, None, 16), (_bert, 8, 16), (_bert, 4, 8), (_causal, None, 16)],
-    ids=["floats", "8 bits", "4 bits", "tied head"],
+    [
+        (_bert, None, 16),
+        (_bert, 8, 16),
+        (_bert, 4, 8),
+        (_bert, None, _OWN),
+        (_causal, None, 16),
+        (_causal, None, _OWN),
+    ],
+    ids=["floats", "8 bits", "4 bits", "coded", "tied head", "coded, tied head"],
 )
 def test_onnxruntime_gives_the_models_outputs(
     tmp_path: Path, make: Callable[[], Any], bits: int | None, basis_bits: int
@@ -75,6 +87,17 @@ def test_subspaces_stay_factored_in_the_file(tmp_path: Path) -> None:
     # The table goes from 16 to 5 numbers a row and 4 bytes that say where it lies; the rest is
     # what the graph says of itself.
     assert dense - small > 0.8 * 20_000 * 4 * (16 - 5 - 1)
+
+
+@pytest.mark.slow
+def test_bases_in_training_are_written_as_their_codes(tmp_path: Path) -> None:
+    model = _compressed(_bert, basis_bits=_OWN)
+    coded = engine.export_onnx(model, tmp_path / "coded.onnx").stat().st_size
+    layer = model.get_input_embeddings()
+    layer.train_bases()
+    trained = engine.export_onnx(model, tmp_path / "trained.onnx").stat().st_size
+    assert trained == coded
+    assert layer.trained_bases is not None  # the model itself goes on
 
 
 @pytest.mark.slow

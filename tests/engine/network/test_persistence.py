@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from engine.network.replacement import replace_embedding
 from tests.engine.network.models import (
     HEADS,
     ROWS,
+    Bits,
     Model,
     assert_close,
     case_of,
@@ -28,19 +30,18 @@ from tests.engine.network.models import (
 )
 
 
-def save_compressed(folder: Path, name: str, *, bits: int | None = None) -> Model:
+def save_compressed(folder: Path, name: str, *, bits: Bits = None) -> Model:
     """A compressed model of a case, and its folder."""
     case = case_of(name)
     model = case.copy()
-    plan = case.lossy if bits is None else case.lossy.quantize(bits=bits, basis_bits=8)
-    replace_embedding(model, plan)
+    replace_embedding(model, case.stored(bits))
     model.save_pretrained(folder)
     return model
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", [8, 4, "coded"])
 @pytest.mark.parametrize("name", HEADS)
-def test_quantised_factors_are_saved_and_loaded(tmp_path: Path, name: str, bits: int) -> None:
+def test_quantised_factors_are_saved_and_loaded(tmp_path: Path, name: str, bits: Bits) -> None:
     model = save_compressed(tmp_path, name, bits=bits)
     loaded = type(model).from_pretrained(tmp_path)
     assert torch.equal(outputs_of(loaded), outputs_of(model))
@@ -107,10 +108,8 @@ def test_a_head_for_a_task_is_put_on(tmp_path: Path, name: str, kind: Model, par
 
 
 @pytest.mark.parametrize("name", HEADS)
-@pytest.mark.parametrize("bits", [None, 4])
-def test_loading_in_another_dtype_is_moving_to_it(
-    tmp_path: Path, name: str, bits: int | None
-) -> None:
+@pytest.mark.parametrize("bits", [None, 4, "coded"])
+def test_loading_in_another_dtype_is_moving_to_it(tmp_path: Path, name: str, bits: Bits) -> None:
     model = save_compressed(tmp_path, name, bits=bits)
     loaded = type(model).from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert {number.dtype for number in loaded.parameters()} == {torch.bfloat16}
@@ -154,15 +153,13 @@ def test_a_model_of_many_files(tmp_path: Path, name: str) -> None:
     assert torch.equal(outputs_of(type(model).from_pretrained(tmp_path)), outputs_of(model))
 
 
-@pytest.mark.parametrize("bits", [None, 8, 4])
+@pytest.mark.parametrize("bits", [None, 8, 4, "coded"])
 @pytest.mark.parametrize("name", HEADS)
-def test_the_file_is_smaller_by_what_is_counted(
-    tmp_path: Path, name: str, bits: int | None
-) -> None:
+def test_the_file_is_smaller_by_what_is_counted(tmp_path: Path, name: str, bits: Bits) -> None:
     case = case_of(name)
     case.model.save_pretrained(tmp_path / "dense")
     save_compressed(tmp_path / "small", name, bits=bits)
-    plan = case.lossy if bits is None else case.lossy.quantize(bits=bits, basis_bits=8)
+    plan = case.stored(bits)
     before, after = (
         sum(part.nbytes for part in load_file(tmp_path / folder / "model.safetensors").values())
         for folder in ("dense", "small")
@@ -191,6 +188,16 @@ def test_config_json_says_what_is_there(tmp_path: Path) -> None:
             "coding": {"bits": 4, "basis_bits": 8},
         },
     }
+
+
+def test_config_json_of_a_coded_plan_is_of_a_format_of_its_own(tmp_path: Path) -> None:
+    """Older versions say that they are too old for it, and not that it is damaged."""
+    save_compressed(tmp_path, "bert", bits="coded")
+    plan = case_of("bert").stored("coded")
+    settings = json.loads((tmp_path / "config.json").read_text())["quantization_config"]
+    assert settings["format_version"] == 3
+    assert plan.coding is not None
+    assert settings["layer"]["coding"] == json.loads(json.dumps(asdict(plan.coding)))
 
 
 # -- damaged folders -------------------------------------------------------------------------------
@@ -259,7 +266,8 @@ def test_labels_of_another_layer_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "written in format 2, .* reads 1; update"),
+        ({"format_version": 4}, "written in format 4, .* reads up to 3; update"),
+        ({"format_version": 2}, "of a development version .*; compress the model"),
         ({"layer": None}, "a layer's sizes need exactly .* got None"),
         ({"layer": []}, r"a layer's sizes need exactly .* got \[\]"),
         ({"layer": {"rows": 97}}, "a layer's sizes need exactly"),
@@ -302,6 +310,59 @@ def test_sizes_that_contradict_each_other_are_refused(
     folder: Path, change: dict[str, Any], message: str
 ) -> None:
     change_settings(folder, lambda settings: settings["layer"].update(change))
+    with pytest.raises(FormatError, match=message):
+        tf.AutoModel.from_pretrained(folder)
+
+
+CODED_PARTS = ["weight", "bases", "steps", "basis_steps", "bits", "basis_bits", "labels"]
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a coded plan."""
+    folder = tmp_path_factory.mktemp("saved") / "coded"
+    save_compressed(folder, "bert", bits="coded")
+    return folder
+
+
+@pytest.mark.parametrize("name", CODED_PARTS)
+def test_a_missing_tensor_of_a_coded_plan_is_refused(
+    coded: Path, tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(coded, tmp_path / "bert")
+    change_tensors(folder, lambda tensors: tensors.pop(f"{PLACE}.{name}"))
+    with pytest.raises(FormatError, match=f"lacks {name}, .* the file is damaged"):
+        tf.AutoModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["bits", "basis_bits"])
+def test_bits_that_are_not_those_of_the_codes_are_refused(
+    coded: Path, tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(coded, tmp_path / "bert")
+    change_tensors(folder, lambda tensors: tensors[f"{PLACE}.{name}"].fill_(12))
+    with pytest.raises(FormatError, match=r"bits of the columns make rows of .* damaged"):
+        tf.AutoModel.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"row_bytes": [3, 0, 1]}, "each subspace needs the bytes of a row"),
+        ({"row_bytes": [99, 0, 3, 1]}, "cannot lie in subspaces"),
+        ({"row_bytes": [1, 0, 1, 1]}, "cannot lie in subspaces"),
+        ({"basis_row_bytes": [9, 1, 3, 1]}, "cannot lie in subspaces"),
+        ({"basis_row_bytes": [-9, 0, 3, 1]}, "each subspace needs the bytes of a row"),
+        ({"bits": [1, 2, 3]}, "each kind of number its least and most bits"),
+        ({"bits": 3}, "a layer's sizes cannot be read"),
+        ({"color": [3]}, "a layer's sizes cannot be read"),
+    ],
+)
+def test_a_damaged_coding_is_refused(
+    coded: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    folder = shutil.copytree(coded, tmp_path / "bert")
+    change_settings(folder, lambda settings: settings["layer"]["coding"].update(change))
     with pytest.raises(EngineError, match=message):
         tf.AutoModel.from_pretrained(folder)
 

@@ -26,6 +26,7 @@ from tests.engine.network.models import (
     FAMILIES,
     HEADS,
     ROWS,
+    Bits,
     Case,
     Model,
     assert_close,
@@ -396,11 +397,11 @@ def test_a_frozen_table_stays_frozen() -> None:
     assert not any(number.requires_grad for number in layer.parameters())
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", [8, 4, "coded"])
 @pytest.mark.parametrize("name", HEADS)
-def test_quantised_factors_do_as_well(name: str, bits: int) -> None:
+def test_quantised_factors_do_as_well(name: str, bits: Bits) -> None:
     case = case_of(name)
-    model, plan = case.copy(), case.lossy.quantize(bits=bits, basis_bits=8)
+    model, plan = case.copy(), case.stored(bits)
     replace_embedding(model, plan)
     assert_close(outputs_of(model), outputs_of(with_table(case, plan.reconstruct())))
     assert set(gradients_of(model)) <= {name for name, _ in case.model.named_parameters()}

@@ -11,7 +11,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from engine.network.replacement import replace_embedding
-from tests.engine.network.models import HEADS, ROWS, Case, Model, case_of, gradients_of, outputs_of
+from tests.engine.network.models import (
+    HEADS,
+    ROWS,
+    Bits,
+    Case,
+    Model,
+    case_of,
+    gradients_of,
+    outputs_of,
+)
 
 STEPS = 20
 
@@ -69,11 +78,11 @@ def test_both_factors_and_all_the_rest_get_gradients(name: str) -> None:
     assert all(bool(part.isfinite().all()) for part in found.values())
 
 
-@pytest.mark.parametrize("bits", [8, 4])
-def test_codes_stay_while_the_rest_learns(bits: int) -> None:
+@pytest.mark.parametrize("bits", [8, 4, "coded"])
+def test_codes_stay_while_the_rest_learns(bits: Bits) -> None:
     case = case_of("distilbert")
     model = case.copy()
-    layer = replace_embedding(model, case.lossy.quantize(bits=bits)).embedding
+    layer = replace_embedding(model, case.stored(bits)).embedding
     before = layer.to_dense()
     losses = losses_of(model, task(case), autocast=False)
     assert losses[-1] < 0.8 * losses[0]
@@ -102,14 +111,14 @@ class Sequences(torch.utils.data.Dataset[dict[str, Tensor]]):
         return {"input_ids": self.ids[row], "labels": self.ids[row]}
 
 
-@pytest.mark.parametrize("bits", [None, 4])
+@pytest.mark.parametrize("bits", [None, 4, "coded"])
 @pytest.mark.parametrize("name", ["bert", "llama", "t5"])
-def test_a_trainer_trains_saves_and_goes_on(tmp_path: Path, name: str, bits: int | None) -> None:
+def test_a_trainer_trains_saves_and_goes_on(tmp_path: Path, name: str, bits: Bits) -> None:
     pytest.importorskip("accelerate", reason="transformers' Trainer needs accelerate")
     from transformers import Trainer, TrainingArguments
 
     case = case_of(name)
-    plan = case.lossy if bits is None else case.lossy.quantize(bits=bits)
+    plan = case.stored(bits)
 
     def trainer(folder: str, epochs: int) -> Model:
         model = case.copy()

@@ -396,13 +396,36 @@ def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["svd", "svd-weighted", "k2", "k5-optimal", "k12-weighted", "k5-optimal-weighted"]
+    "name",
+    [
+        "svd",
+        "svd-weighted",
+        "k2",
+        "k5-optimal",
+        "k12-weighted",
+        "k5-optimal-weighted",
+        "k4-coded",
+        "k16-coded-weighted",
+    ],
 )
 def test_plans_read_their_own_names(name: str) -> None:
     assert GluePlan.parse(name).name == name
 
 
-@pytest.mark.parametrize("name", ["", "k1", "k0", "svd-optimal", "k5-weighted-optimal", "messi"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "k1",
+        "k0",
+        "svd-optimal",
+        "k5-weighted-optimal",
+        "messi",
+        "coded",
+        "svd-coded",
+        "k5-optimal-coded",
+    ],
+)
 def test_other_names_are_no_plans(name: str) -> None:
     with pytest.raises(ParameterError, match="a plan is svd or k and a number"):
         GluePlan.parse(name)
@@ -431,6 +454,7 @@ def test_settings_out_of_range_are_refused(changes: dict[str, Any], reason: str)
         ({"tasks": ("ax",)}, "GLUE has the tasks cola, .*got 'ax'"),
         ({"plans": ()}, "plans must name each"),
         ({"rates": (1.0,)}, "a rate lies between 0 and 1, got 1"),
+        ({"shares": (5.0,)}, "a share lies between 0 and 1, got 5"),
         ({"seeds": (-1,)}, r"a seed is at least 0 and below 2\^32, got -1"),
         ({"seeds": (2**33,)}, r"a seed is at least 0 and below 2\^32, got 8589934592"),
     ],

@@ -1,0 +1,188 @@
+"""Rows of one subspace as codes: bases and codes fitted to each other in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from engine.coding.levels import nearest_levels
+from engine.coding.mixed import MixedMatrix, pack_columns, round_columns
+from engine.rows import row_slices
+
+_BLOCK_ROWS = 2048  # of sums over rows: what they take beside the rows is bounded
+_CUTS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.45)  # times the spread, which suits normal numbers
+_DESCENT_ROWS = 1024  # their products with all basis vectors stay in the cache
+_RIDGE = 1e-6  # of the mean energy of a code column: columns may be alike where rows are few
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EncodedRows:
+    """Rows of one subspace as they are stored.
+
+    Attributes:
+        coordinates: Shape (m, j).
+        basis: Shape (j, d), turned.
+        lost: Σ w·dist² to the rows.
+    """
+
+    coordinates: MixedMatrix
+    basis: MixedMatrix
+    lost: float
+
+
+def encode_rows(
+    points: Tensor,
+    weights: Tensor,
+    basis: Tensor,
+    bits: tuple[Tensor, Tensor],
+    *,
+    rounds: int,
+    on_block: Callable[[int], None] = lambda _: None,
+) -> EncodedRows:
+    """Code a basis and the rows' coordinates, each refitted to the other's codes.
+
+    A round solves for the basis that the codes as they are explain the rows best with, codes it
+    anew, and then moves each coordinate to the level that leaves the least of its row, the others
+    held. Rounding thus makes good elsewhere what it lost here.
+
+    Args:
+        points: Shape (m, d), float32, less the offset.
+        weights: Shape (m,), float32, not negative.
+        basis: Orthonormal rows, shape (j, d), float32.
+        bits: Of each coordinate and of each basis vector's numbers, shape (j,), uint8.
+        rounds: Most rounds; they end with one that gains nothing.
+        on_block: Called with the number of the round, 0 for what comes before the first, after
+            every few rows; may raise to stop.
+
+    Returns:
+        The best state.
+
+    Cost: 2·m·j·(j + d) flops a round and as many again for its start; extra memory m·j numbers and
+    O(block·d).
+    """
+    task = _Task(points=points, weights=weights, bits=bits[0], on_block=partial(on_block, 0))
+    coded = _code_basis(basis, bits[1])
+    decoded = coded.decode()
+    inner = (decoded @ decoded.T).double()
+    levels = points @ (torch.linalg.pinv(inner, hermitian=True) @ decoded.double()).T.float()
+    steps = _best_steps(levels, weights, bits[0], task.on_block)
+    for rows in row_slices(len(points), _BLOCK_ROWS):
+        levels[rows] = round_columns(levels[rows], steps, bits[0])
+    best = _encoded(task, levels, steps, coded)
+    for number in range(1, 1 + rounds if len(basis) else 1):
+        task = replace(task, on_block=partial(on_block, number))
+        refitted = _refit_basis(task, levels, steps)
+        lengths = torch.linalg.vector_norm(refitted, dim=1)
+        steps = steps * lengths
+        coded = _code_basis(refitted / torch.where(lengths > 0, lengths, 1.0).unsqueeze(1), bits[1])
+        _move_levels(task, levels, steps, coded.decode())
+        found = _encoded(task, levels, steps, coded)
+        if not found.lost < best.lost:
+            break
+        best = found
+    return best
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Task:
+    """What stays as it is while rows are coded: see `encode_rows`."""
+
+    points: Tensor
+    weights: Tensor
+    bits: Tensor
+    on_block: Callable[[], None]
+
+    def blocks(self, block_rows: int) -> Iterator[slice]:
+        """All rows, a few at a time; told of after each."""
+        for rows in row_slices(len(self.points), block_rows):
+            yield rows
+            self.on_block()
+
+
+def _encoded(task: _Task, levels: Tensor, steps: Tensor, basis: MixedMatrix) -> EncodedRows:
+    decoded, lost = basis.decode(), 0.0
+    for rows in task.blocks(_BLOCK_ROWS):
+        left = torch.addmm(task.points[rows], levels[rows] * steps, decoded, alpha=-1)
+        lost += float(left.square_().sum(dim=1).double() @ task.weights[rows].double())
+    codes = pack_columns(levels, task.bits)
+    return EncodedRows(
+        coordinates=MixedMatrix(codes=codes, steps=steps, bits=task.bits), basis=basis, lost=lost
+    )
+
+
+def _code_basis(basis: Tensor, bits: Tensor) -> MixedMatrix:
+    """A basis of about unit rows, a float16 step each."""
+    turned = basis.T.contiguous()
+    steps = _best_steps(turned, torch.ones(len(turned)), bits).half()
+    levels = round_columns(turned, steps.float(), bits)
+    return MixedMatrix(codes=pack_columns(levels, bits), steps=steps, bits=bits, turned=True)
+
+
+def _best_steps(
+    numbers: Tensor,
+    weights: Tensor,
+    bits: Tensor,
+    on_block: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """The step of each column, out of a few about the normal one, that loses least.
+
+    Args:
+        numbers: Shape (m, j), float32.
+        weights: Shape (m,), float32.
+        bits: Shape (j,).
+        on_block: Called after every few rows.
+    """
+    blocks = list(row_slices(len(numbers), _BLOCK_ROWS))
+    total = weights.sum().clamp(min=torch.finfo(torch.float32).tiny)
+    energies = torch.zeros(numbers.shape[1])
+    for rows in blocks:
+        energies += weights[rows] @ numbers[rows].square()
+    normal = (energies / total).sqrt()
+    losses = torch.zeros(len(_CUTS), numbers.shape[1])
+    for rows in blocks:
+        for cut, loss in zip(_CUTS, losses, strict=True):
+            loss += _rounding_loss(numbers[rows], weights[rows], normal * cut, bits)
+        on_block()
+    return normal * torch.tensor(_CUTS)[losses.argmin(dim=0)]
+
+
+def _rounding_loss(numbers: Tensor, weights: Tensor, steps: Tensor, bits: Tensor) -> Tensor:
+    left = round_columns(numbers, steps, bits).mul_(steps).sub_(numbers)
+    return weights @ left.square_()
+
+
+def _refit_basis(task: _Task, levels: Tensor, steps: Tensor) -> Tensor:
+    """The basis that explains the rows best with these coordinates: weighted least squares."""
+    (j, d) = len(steps), task.points.shape[1]
+    inner = torch.zeros(j, j, dtype=torch.float64)
+    cross = torch.zeros(j, d, dtype=torch.float64)
+    for rows in task.blocks(_BLOCK_ROWS):
+        coordinates = levels[rows] * steps
+        weighted = coordinates * task.weights[rows].unsqueeze(1)
+        inner += weighted.T @ coordinates
+        cross += weighted.T @ task.points[rows]
+    mean = float(inner.diagonal().mean())
+    inner.diagonal().add_(_RIDGE * mean if mean > 0 else 1.0)  # of no energy: nothing to solve
+    return torch.linalg.solve(inner, cross).float()
+
+
+def _move_levels(task: _Task, levels: Tensor, steps: Tensor, basis: Tensor) -> None:
+    """One pass over the coordinates, each to its best level while the others are held, in place."""
+    scaled = basis * steps.unsqueeze(1)  # what one level more adds to a row
+    inner = scaled @ scaled.T
+    own = inner.diagonal().clamp(min=torch.finfo(torch.float32).tiny)
+    widths: list[int] = task.bits.tolist()
+    for rows in task.blocks(_DESCENT_ROWS):
+        # Turned: each coordinate's numbers then lie together.
+        held = levels[rows].T.contiguous()
+        left = torch.addmm(scaled @ task.points[rows].T, inner, held, alpha=-1)
+        for place, width in enumerate(widths):
+            wanted = torch.add(held[place], left[place] / own[place])
+            level = nearest_levels(wanted, width)
+            left.addr_(inner[:, place], level - held[place], alpha=-1)
+            held[place] = level
+        levels[rows] = held.T

@@ -1,0 +1,262 @@
+"""A matrix in which every column has bits of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from engine.coding.levels import MOST_BITS, levels_at, levels_of, nearest_codes, nearest_levels
+from engine.coding.packing import packed_bytes
+from engine.errors import ParameterError, ShapeError
+from engine.rows import row_slices
+from engine.wording import name_range
+
+_WINDOW = 24
+_ROUNDED_ROWS = 512  # at once: what is made of them on the way stays in the cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MixedMatrix:
+    """Numbers of few bits, column by column: each is its level times its column's step.
+
+    A number of b bits has the 2**b levels of `engine.coding.levels`.
+
+    Attributes:
+        codes: Shape (m, ⌈Σ bits / 8⌉), uint8: a row's numbers one after the other, the most
+            significant bits first; every row starts with a whole byte, so that rows can be
+            gathered.
+        steps: Shape (columns,), float32 or float16: what one of a level stands for, about the
+            spread of the column's numbers; finite, not negative.
+        bits: Shape (columns,), uint8, each 1 … `MOST_BITS`.
+        turned: Whether it stands for its transpose, as a basis does: a basis vector is a column
+            here, and a row to who reads it.
+
+    Raises:
+        ParameterError: If bits or a step is out of range.
+        ShapeError: If codes, steps or bits have another shape or dtype.
+    """
+
+    codes: Tensor
+    steps: Tensor
+    bits: Tensor
+    turned: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that the parts describe one matrix."""
+        columns = self.bits.numel()
+        kinds = (self.codes.dtype, self.bits.dtype) == (torch.uint8, torch.uint8)
+        floats = self.steps.dtype in (torch.float32, torch.float16)
+        if not kinds or not floats or self.bits.ndim != 1 or self.steps.shape != (columns,):
+            raise ShapeError(
+                "codes and bits must be uint8, and one step a column float32 or float16; got "
+                f"{self.codes.dtype}, {self.bits.dtype} of shape {tuple(self.bits.shape)} and "
+                f"{self.steps.dtype} of shape {tuple(self.steps.shape)}"
+            )
+        if columns and not (int(self.bits.min()) >= 1 and int(self.bits.max()) <= MOST_BITS):
+            raise ParameterError(
+                f"each column must have 1 … {MOST_BITS} bits, got {int(self.bits.min())} … "
+                f"{int(self.bits.max())}"
+            )
+        width = row_bytes(self.bits)
+        if self.codes.ndim != 2 or self.codes.shape[1] != width:
+            raise ShapeError(
+                f"{columns} columns of {int(self.bits.sum())} bits in all need codes (rows, "
+                f"{width}), got {tuple(self.codes.shape)}"
+            )
+        if not bool(torch.isfinite(self.steps).all()) or bool((self.steps < 0).any()):
+            raise ParameterError("steps must be finite and not negative")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(m, d), as whoever reads it sees it."""
+        rows, columns = len(self.codes), self.bits.numel()
+        return (columns, rows) if self.turned else (rows, columns)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of codes, steps and bits."""
+        steps = self.steps.numel() * self.steps.element_size()
+        return self.codes.numel() + steps + self.bits.numel()
+
+    def __len__(self) -> int:
+        """Number of rows, as whoever reads it sees it."""
+        return self.shape[0]
+
+    def numel(self) -> int:
+        """Number of entries, m · d."""
+        return len(self.codes) * self.bits.numel()
+
+    def decode(self, rows: Tensor | slice | None = None) -> Tensor:
+        """The numbers that are stored.
+
+        Args:
+            rows: Row numbers, shape (m,), int64, or a slice; all rows when left out.
+
+        Returns:
+            Shape (m, d), float32, new memory.
+        """
+        codes = self.codes if rows is None or self.turned else self.codes[rows]
+        numbers = unpack_columns(codes, self.bits).mul_(self.steps.float())
+        if not self.turned:
+            return numbers
+        return numbers.T if rows is None else numbers.T[rows]
+
+    def blocks(self, block_rows: int | None = None) -> Iterator[tuple[slice, Tensor]]:
+        """All rows in order, decoded, a bounded block at a time.
+
+        Args:
+            block_rows: Most rows in a block, at least 1; as `engine.rows` has it when left out.
+
+        Yields:
+            The slice of rows, and those rows, shape (m, d), float32.
+        """
+        for rows in row_slices(len(self), block_rows):
+            yield rows, self.decode(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedCoding:
+    """How a coded plan is stored: every column of coordinates and basis vector has its own bits.
+
+    The bits themselves are numbers of the plan, one of each column; this is what can be said of
+    the plan without them, and what `Coding` is for plans of the same bits throughout.
+
+    Attributes:
+        row_bytes: Of one row's coordinates, subspace by subspace.
+        basis_row_bytes: Of one row of each turned basis, which has d of them.
+        bits: The least and the most of a coordinate; 0 and 0 where there are none.
+        basis_bits: The same of a number of a basis.
+
+    Raises:
+        ParameterError: If there are not as many numbers as subspaces, or one is out of range.
+    """
+
+    row_bytes: tuple[int, ...]
+    basis_row_bytes: tuple[int, ...]
+    bits: tuple[int, int]
+    basis_bits: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        """Check all."""
+        sizes = (*self.row_bytes, *self.basis_row_bytes, *self.bits, *self.basis_bits)
+        if (
+            any(type(size) is not int or size < 0 for size in sizes)
+            or len(self.row_bytes) != len(self.basis_row_bytes)
+            or (len(self.bits), len(self.basis_bits)) != (2, 2)
+        ):
+            raise ParameterError(
+                "each subspace needs the bytes of a row of its coordinates and of its basis, and "
+                f"each kind of number its least and most bits, got {self}"
+            )
+
+    @classmethod
+    def of(cls, coordinates: Sequence[MixedMatrix], bases: Sequence[MixedMatrix]) -> MixedCoding:
+        """How the parts of a plan are stored."""
+        return cls(
+            row_bytes=tuple(block.codes.shape[1] for block in coordinates),
+            basis_row_bytes=tuple(basis.codes.shape[1] for basis in bases),
+            bits=_least_and_most(coordinates),
+            basis_bits=_least_and_most(bases),
+        )
+
+    @property
+    def named_bits(self) -> str:
+        """Bits of a coordinate, as a person says them: "1 to 4"."""
+        return name_range(self.bits)
+
+    @property
+    def named_basis_bits(self) -> str:
+        """Bits of a number of a basis, as a person says them."""
+        return name_range(self.basis_bits)
+
+    def row_bytes_of(self, dimensions: Sequence[int]) -> tuple[int, ...]:
+        """Bytes of one row's coordinates, subspace by subspace."""
+        return self.row_bytes
+
+
+def row_bytes(bits: Tensor) -> int:
+    """Bytes of one row whose columns have these bits: whole bytes."""
+    return packed_bytes(int(bits.sum()), 1)
+
+
+def round_columns(numbers: Tensor, steps: Tensor, bits: Tensor) -> Tensor:
+    """The nearest level of each number; any of them where the step is 0.
+
+    Args:
+        numbers: Shape (m, d), float32.
+        steps: Shape (d,), float32, not negative.
+        bits: Shape (d,), whole numbers.
+
+    Returns:
+        Shape (m, d), float32: levels.
+    """
+    least = steps.clamp(min=torch.finfo(torch.float32).tiny)
+    found = torch.empty_like(numbers)
+    for rows in row_slices(len(numbers), _ROUNDED_ROWS):
+        found[rows] = nearest_levels(numbers[rows] / least, bits)
+    return found
+
+
+def unpack_columns(codes: Tensor, bits: Tensor) -> Tensor:
+    """The levels that codes stand for; fit for any device, torch.compile and torch.export.
+
+    Args:
+        codes: Shape (m, ⌈Σ bits / 8⌉), uint8; see `MixedMatrix`.
+        bits: Shape (d,), uint8.
+
+    Returns:
+        Shape (m, d), float32.
+    """
+    byte, shift, mask = _windows(bits)
+    # Turned: whole columns are then gathered and shifted, 20 times as fast as numbers in rows.
+    bytes_ = pad(codes.T, (0, 0, 0, 2)).int()
+    words = bytes_[:-2] << 16 | bytes_[1:-1] << 8 | bytes_[2:]
+    # In place: new memory costs more than the arithmetic. And by its long name, as is the shift
+    # below: under the short one ONNX does not know it.
+    numbers = words.index_select(0, byte).bitwise_right_shift_(shift).bitwise_and_(mask)
+    return levels_at(numbers.add_(mask - 1)).T  # those of fewer bits come first
+
+
+def pack_columns(levels: Tensor, bits: Tensor) -> Tensor:
+    """Undo `unpack_columns`, exactly.
+
+    Args:
+        levels: Shape (m, d), float32, each one of those of its column's bits.
+        bits: Shape (d,), uint8.
+
+    Returns:
+        Shape (m, ⌈Σ bits / 8⌉), uint8; bits that no number needs are 0.
+
+    Raises:
+        ParameterError: If a level is none of those.
+    """
+    byte, shift, _ = _windows(bits)
+    packed = torch.empty(len(levels), row_bytes(bits), dtype=torch.uint8)
+    for rows in row_slices(len(levels)):
+        numbers = nearest_codes(levels[rows], bits)
+        if not torch.equal(levels_of(numbers, bits), levels[rows]):
+            raise ParameterError("a level does not fit the bits of its column")
+        words = numbers.T << shift
+        bytes_ = torch.zeros(packed.shape[1] + 2, words.shape[1], dtype=torch.int32)
+        for place, part in enumerate((words >> 16, words >> 8 & 255, words & 255)):
+            bytes_.index_add_(0, byte + place, part)  # numbers share a byte, never a bit
+        packed[rows] = bytes_[: packed.shape[1]].T.to(torch.uint8)
+    return packed
+
+
+def _windows(bits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each column: its first byte, its number's distance from a window's end, and its mask."""
+    wide = bits.int()
+    start = wide.cumsum(0, dtype=torch.int32) - wide
+    mask = torch.bitwise_left_shift(torch.ones_like(wide), wide) - 1
+    return start >> 3, (_WINDOW - (start & 7) - wide).unsqueeze(1), mask.unsqueeze(1)
+
+
+def _least_and_most(matrices: Sequence[MixedMatrix]) -> tuple[int, int]:
+    """Bits of any column; 0 and 0 where there is none."""
+    bits = torch.cat([matrix.bits for matrix in matrices])
+    return (int(bits.min()), int(bits.max())) if len(bits) else (0, 0)
