@@ -176,8 +176,9 @@ def _survey(packed: ZipFile) -> dict[str, dict[str, ZipInfo]]:
         plain = slash and name in _KNOWN and is_run_id(run_id) and len(run_id) <= _LONGEST_ID
         if not plain or name in found.get(run_id, {}) or not run_id.isprintable():
             raise FormatError(
-                f"a zip file of runs holds a folder a run with {', '.join(sorted(_KNOWN))} and "
-                f"nothing else, this one holds {entry.filename!r}; export the runs again"
+                f"this is no zip file of runs: it holds {entry.filename!r}, where each run is a "
+                f"folder of {', '.join(sorted(_KNOWN))}; take a file that was exported on Runs or "
+                "by `subspace-atlas runs export`"
             )
         _check_entry(entry)
         found.setdefault(run_id, {})[name] = entry
@@ -258,7 +259,7 @@ def _unpack(packed: ZipFile, files: Mapping[str, ZipInfo], folder: Path) -> Run 
         _check_files(run, files)
         _check_contents(run, folder.name)
 
-    write_folder(folder, write)
+    write_folder(folder, write, youngest=RECORD_FILE)
     return read_run(folder)
 
 

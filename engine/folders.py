@@ -27,12 +27,15 @@ _STALE_SECONDS = 86_400.0
 _TEMPORARY = re.compile(r"\.tmp-run-(?P<host>[0-9a-f]{8})-(?P<pid>[0-9]{1,9})-[0-9a-f]{8}")
 
 
-def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
+def write_folder(
+    folder: Path, write: Callable[[Path], None], *, youngest: str | None = None
+) -> None:
     """Make a folder, or replace one, in one step.
 
     Args:
         folder: Where to; missing parents are made. What is there is lost once the new one is whole.
         write: Fills the empty folder it is given. May raise anything: nothing is left behind then.
+        youngest: Name of a file in it that no other is to be younger than, by its times.
 
     Raises:
         OSError: If the disk refuses (full, read-only, no permission).
@@ -44,9 +47,13 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
         temporary.mkdir()
         write(temporary)
         mode = _usual_mode(temporary)
-        for path in [*temporary.rglob("*"), temporary]:
+        inside = [*temporary.rglob("*")]
+        for path in inside:
             if path.is_file():
-                path.chmod(mode)
+                path.chmod(mode)  # which is a change, and makes it younger
+        if youngest is not None:
+            (temporary / youngest).touch()
+        for path in [*inside, temporary]:
             _flush(path)
         _put_in_place(temporary, folder)
     except BaseException:  # an interrupt from the keyboard, too, leaves nothing

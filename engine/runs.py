@@ -295,7 +295,7 @@ def check_run_target(folder: Path, *, overwrite: bool = False) -> None:
 
 
 def _written_later(folder: Path) -> Path | None:
-    """Something in a run's folder that is younger than its record, which is written last."""
+    """Something in a run's folder that is younger than its record."""
     made = _last_change(folder / RECORD_FILE)
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
@@ -338,7 +338,8 @@ def write_run(
         (temporary / RECORD_FILE).write_text(record.to_json(), encoding="utf-8")
 
     try:
-        write_folder(folder.resolve(), write_all)  # a link stays, what it points at is replaced
+        # A link stays, what it points at is replaced.
+        write_folder(folder.resolve(), write_all, youngest=RECORD_FILE)
     except OSError as error:
         raise EngineError(
             f"could not write the run to {folder}: {error}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from engine.progress import Progress as Step
     from engine.progress import ProgressCallback
     from engine.runs import Run
+
+_UNBOUNDED = 100_000  # columns; rich pads no line to it
 
 
 @contextmanager
@@ -54,8 +57,13 @@ def progress_bars() -> Generator[ProgressCallback]:
 
 
 def plain_console() -> Console:
-    """Names of tables and files come out as they are, brackets and colons included."""
-    return Console(highlight=False, markup=False, emoji=False)
+    """Names of tables and files come out as they are, brackets and colons included.
+
+    What another program reads is as wide as it is: nothing is cut or wrapped, unless COLUMNS asks.
+    """
+    bounded = sys.stdout.isatty() or "COLUMNS" in os.environ
+    width = None if bounded else _UNBOUNDED
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def print_json(values: dict[str, Any]) -> None:

@@ -162,11 +162,10 @@ class _Search:
         count = len(self._settings.seedings)
         for index, name in enumerate(self._settings.seedings):
             phase = f"Start {index + 1} of {count}"
-            self._tick(phase)
             began = time.perf_counter()
             labels = torch.zeros(len(self._rows.points), dtype=torch.int64)
             if self._plan.k > 1:
-                labels = SEEDINGS[name](self._rows, self._plan, int(self._seeds[index]))
+                labels = self._seed(self._rows, index, phase)
             start = self._start(name, self._rows, labels, began)
             self._finish(start, phase)
             reports.append(start.report())
@@ -182,9 +181,9 @@ class _Search:
         sample = coreset(self._rows, self._settings.race_rows, self._plan, seed)
         starts: list[_Start] = []
         for index, name in enumerate(self._settings.seedings):
-            self._tick(f"Seeding start {index + 1} of {len(self._settings.seedings)}")
             began = time.perf_counter()
-            labels = SEEDINGS[name](sample, self._plan, int(self._seeds[index]))
+            phase = f"Seeding start {index + 1} of {len(self._settings.seedings)}"
+            labels = self._seed(sample, index, phase)
             starts.append(self._start(name, sample, labels, began))
             starts[-1].sampled = True
         field = starts
@@ -207,6 +206,16 @@ class _Search:
         if leader not in starts:  # a move found it: it stands for the start it was made from
             starts.append(leader)
         return best, [replaced.get(id(start), start).report() for start in starts]
+
+    def _seed(self, rows: WeightedRows, index: int, phase: str) -> Tensor:
+        """The first partition of a start; where it grows part by part, each is told."""
+        self._tick(phase)
+        return SEEDINGS[self._settings.seedings[index]](
+            rows,
+            self._plan,
+            int(self._seeds[index]),
+            lambda parts: self._tick(phase, f"splitting, {parts} of {self._plan.k} subspaces"),
+        )
 
     def _onto_all_rows(self, start: _Start) -> _Start:
         subspaces = start.run.result().subspaces

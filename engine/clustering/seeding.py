@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,8 +14,23 @@ from engine.clustering.statistics import CHUNK_ROWS
 from engine.clustering.weighted_rows import WeightedRows
 from engine.rows import read_rows
 
-Seeding = Callable[[WeightedRows, EMPlan, int], Tensor]
-"""(rows in memory, plan, seed) → labels (n,), int64, each in 0 … k−1."""
+Listener = Callable[[int], None]
+"""Told how many parts there are by now; may raise to stop."""
+
+
+class Seeding(Protocol):
+    """Makes a first partition."""
+
+    def __call__(
+        self, rows: WeightedRows, plan: EMPlan, seed: int, on_part: Listener = ..., /
+    ) -> Tensor:
+        """(rows in memory, plan, seed) → labels (n,), int64, each in 0 … k−1."""
+        ...
+
+
+def _unheard(parts: int) -> None:
+    """Take how many parts there are and do nothing with it."""
+
 
 _GROWING_STEPS = 3  # between two splits: enough to see which subspace is worst off
 _GROWING_ROWS = 4096  # or a third: fewer would leave late subspaces a few dozen rows to lie along
@@ -69,7 +85,9 @@ def _directions(points: Tensor, mean: Tensor) -> Tensor:
     return torch.nn.functional.normalize(points - mean, dim=1)
 
 
-def grow_by_splits(rows: WeightedRows, plan: EMPlan, seed: int) -> Tensor:
+def grow_by_splits(
+    rows: WeightedRows, plan: EMPlan, seed: int, on_part: Listener = _unheard, /
+) -> Tensor:
     """One subspace, split in two where most is lost, settled for a few steps, and so on to k.
 
     Each split sees what the subspaces before it could not hold, the loss, the weights and the
@@ -80,6 +98,7 @@ def grow_by_splits(rows: WeightedRows, plan: EMPlan, seed: int) -> Tensor:
     points = read_rows(some.points, slice(None))
     labels = torch.zeros(len(points), dtype=torch.int64)
     for k in range(1, plan.k):
+        on_part(k)
         smaller = plan.with_k(k)
         found = run_em(some, labels, smaller, max_iterations=_GROWING_STEPS, tolerance=1e-3)
         if k == plan.k - 1 and some is not rows:
@@ -125,7 +144,9 @@ def split_worst(points: Tensor, labels: Tensor, lost: Tensor, freed: int, seed: 
 def _by_place(find: Callable[[Tensor, int, int], Tensor]) -> Seeding:
     """A seeding that only looks at where the rows lie."""
 
-    def seed_labels(rows: WeightedRows, plan: EMPlan, seed: int) -> Tensor:
+    def seed_labels(
+        rows: WeightedRows, plan: EMPlan, seed: int, on_part: Listener = _unheard, /
+    ) -> Tensor:
         return find(read_rows(rows.points, slice(None)), plan.k, seed)
 
     return seed_labels

@@ -36,8 +36,8 @@ def run_check(
         progress: Called several times a second; may raise to stop.
     """
     measuring = Measuring(check, subject, progress)
-    for variant in variants:
-        measuring.add(variant, progress)
+    for place, variant in enumerate(variants):
+        measuring.add(variant, _one_of(progress, place, len(variants)))
     return measuring.result(progress)
 
 
@@ -74,7 +74,7 @@ class Measuring:
             progress: Called several times a second; may raise to stop.
         """
         began = time.perf_counter()
-        report = _reporter(f"{self._check.title}: {variant.name}", progress)
+        report = _reporter(self._check.title, progress, detail=variant.name)
         self._outcomes[variant.name] = self._prepared.measure(variant, report)
         self._seconds.append(time.perf_counter() - began)
         self._variants.append(replace(variant, factorization=None, model=None))
@@ -168,8 +168,18 @@ def _scores(
     )
 
 
-def _reporter(phase: str, progress: ProgressCallback) -> Report:
+def _reporter(phase: str, progress: ProgressCallback, *, detail: str = "") -> Report:
     def report(done: int, total: int) -> None:
-        progress(Progress(phase=phase, done=done, total=max(1, total)))
+        progress(Progress(phase=phase, done=done, total=max(1, total), detail=detail))
 
     return report
+
+
+def _one_of(progress: ProgressCallback, place: int, count: int) -> ProgressCallback:
+    """Counts what is told of one variant as its part of all, so that time left is that of all."""
+
+    def told(report: Progress) -> None:
+        done, total = place * report.total + report.done, count * report.total
+        progress(replace(report, done=done, total=total))
+
+    return told

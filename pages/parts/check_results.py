@@ -37,6 +37,16 @@ def show_results(found: dict[str, Measured], measured: tuple[Measured, ...], *, 
     st.markdown(f":material/balance: {say_who_loses(results)}")
     _show_charts(list(found.values()), measured)
     st.caption(_LEGEND)
+    show_figures(results, name=name)
+
+
+def show_figures(results: Sequence[CheckResult], *, name: str) -> None:
+    """Every figure of some checks in a table, their notes, and what else each variant has.
+
+    Args:
+        results: One a check.
+        name: Of the table, for the downloaded file.
+    """
     _show_table(results, name=name)
     for result in results:
         for note in result.notes:

@@ -32,8 +32,23 @@ class Measured:
 def measured_of(table: EmbeddingTable) -> tuple[Measured, ...]:
     """Every readable check of this table and any plan, newest first."""
     return tuple(
-        item for run in state.run_store().list().of(KIND, table.fingerprint) for item in _read(run)
+        item
+        for run in state.run_store().list().of(KIND, table.fingerprint)
+        for item in found_in(run)
     )
+
+
+def found_in(run: Run) -> Iterator[Measured]:
+    """The checks that one evaluation finished, where this version can read them."""
+    made = run.record.created_at.astimezone()
+    for values in run.record.figures.get("results", ()):
+        try:
+            result = CheckResult.from_dict(values)
+        except (KeyError, TypeError):
+            continue  # of another version; the next older one may be good
+        if not result.scores:
+            continue  # nothing to draw
+        yield Measured(result=result, made=made, plan=run.record.config.get("run"))
 
 
 def failures_of(table: EmbeddingTable, plan: str | None) -> dict[str, str]:
@@ -71,15 +86,3 @@ def of_other_plans(measured: tuple[Measured, ...], item: Measured) -> tuple[Chec
         if same and other.plan != item.plan and other.result.settings == item.result.settings:
             found.setdefault(other.plan, other.result)
     return tuple(found.values())
-
-
-def _read(run: Run) -> Iterator[Measured]:
-    made = run.record.created_at.astimezone()
-    for values in run.record.figures.get("results", ()):
-        try:
-            result = CheckResult.from_dict(values)
-        except (KeyError, TypeError):
-            continue  # of another version; the next older one may be good
-        if not result.scores:
-            continue  # nothing to draw
-        yield Measured(result=result, made=made, plan=run.record.config.get("run"))

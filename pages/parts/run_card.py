@@ -20,7 +20,7 @@ from engine.grid import SweepResult
 from engine.labels import LONGEST_NAME, LONGEST_NOTE
 from engine.run_differences import plan_figures
 from engine.runs import Run, RunLabel
-from pages.parts import inputs, reruns, run_list, run_words, state
+from pages.parts import check_results, evaluations, inputs, reruns, run_list, run_words, state
 from pages.parts.wording import fewer_or_more, literal, short_bytes
 
 _PAGES = {
@@ -74,6 +74,8 @@ def show_run(run: Run, runs: Sequence[Run]) -> None:
         st.dataframe(frame, hide_index=True, height="content", alt="Settings of the run")
     if record.kind == "sweep":
         _show_sweep(run)
+    if record.kind == "evaluate":
+        _show_checks(run)
 
 
 def offer_export(place: DeltaGenerator, runs: Sequence[Run]) -> None:
@@ -259,6 +261,19 @@ def _show_sweep(run: Run) -> None:
         column_config=dict.fromkeys(("Rate", *frame.columns), percent),
         alt="Mean error of each k at each compression rate",
     )
+
+
+def _show_checks(run: Run) -> None:
+    """What they found, and why others could not be finished."""
+    for check, why in evaluations.failures_in(run.id).items():
+        st.warning(
+            f"**{literal(check_results.title_of(check))}** could not be finished: {literal(why)}",
+            icon=":material/warning:",
+        )
+    results = [item.result for item in evaluations.found_in(run)]
+    if results:
+        st.markdown(f":material/balance: {check_results.say_who_loses(results)}")
+        check_results.show_figures(results, name=run.record.source["name"])
 
 
 def _sweep_frame(sweep: SweepResult) -> pd.DataFrame:

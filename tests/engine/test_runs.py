@@ -293,6 +293,24 @@ def test_empty_folder_and_older_run_are_replaced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_run_that_took_its_time_to_be_written_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_mode = Path.chmod
+
+    def slowly(path: Path, mode: int) -> None:
+        time.sleep(0.02)  # several ticks of the clock that files are dated by
+        change_mode(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", slowly)
+    write_run(tmp_path / "out", make_record(), write_arrays)
+    time.sleep(0.02)
+    check_run_target(tmp_path / "out")
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(ParameterError, match=r"mine\.txt came into it"):
+        check_run_target(tmp_path / "out")
+
+
 def test_older_run_stays_when_the_new_one_is_cancelled(tmp_path: Path) -> None:
     def cancel(folder: Path) -> None:
         raise Cancelled("stop")

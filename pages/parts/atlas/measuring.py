@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,11 @@ from pages.parts.atlas.colourings import Colouring, by_subspace
 from pages.parts.state import Source, View
 from pages.parts.wording import literal, short_count
 
+_PARTS = {
+    "table": "how often its tokens are used",
+    "plan": "which neighbours this plan keeps",
+    "map": "how far this map can be trusted",
+}
 _PRESS = "press Measure, under the map"
 
 
@@ -96,10 +102,13 @@ def show_trust(
             st.caption(_describe(measures, measures.trust), help=explained)
     for note in measures.notes if measures is not None else ():
         st.caption(f":material/info: {literal(note)}")
-    if measures is None or measures.missing:
+    missing = set(_PARTS if measures is None else measures.missing)
+    if view is None:
+        missing.discard("plan")
+    if missing:
         jobs.join("measure", source, request)
         if not jobs.is_active("measure"):
-            _offer(source, request)
+            _offer(source, request, missing)
 
 
 _EXPLAIN = (
@@ -124,12 +133,10 @@ def _describe(measures: RowMeasures, trust: MapTrust) -> str:
     )
 
 
-def _offer(source: Source, request: dict[str, Any]) -> None:
+def _offer(source: Source, request: dict[str, Any], missing: Collection[str]) -> None:
+    wanted = [what for part, what in _PARTS.items() if part in missing]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(
-            "How far this map can be trusted, how often tokens are used and which neighbours are "
-            "kept: not all of it has been measured yet. It takes seconds to a minute."
-        )
+        st.caption(f"Not measured yet: {' and '.join(wanted)}. It takes seconds to a minute.")
         if st.button("Measure", icon=":material/straighten:", key="measure-rows"):
             jobs.start("measure", source, request)
             st.rerun(scope="fragment")

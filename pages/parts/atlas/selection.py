@@ -68,7 +68,7 @@ def choose_tokens(table: EmbeddingTable, view: View | None) -> Selection:
         else:
             matches = found.rows
             _report(query, manner, matches, found.missing)
-            _focus_if_one(query, matches)
+    _look_at_what_is_found(query.strip(), matches)
     return _together(table, view, (query.strip(), matches), labels, errors)
 
 
@@ -172,13 +172,20 @@ def _report(
         st.info(f"No token {what} “{literal(query)}”.", icon=":material/search_off:")
 
 
-def _focus_if_one(query: str, matches: NDArray[np.int64]) -> None:
-    """Look closely at a token that a search finds alone; once, so that it can be closed."""
+def _look_at_what_is_found(query: str, matches: NDArray[np.int64]) -> None:
+    """Once a search: look closely at a token it finds alone, and no more at one it does not find.
+
+    A link that names a token and a search besides shows both.
+    """
     found = (query, *matches[:2].tolist())
-    if st.session_state.get(_FOUND) != found:
-        st.session_state[_FOUND] = found
-        if len(matches) == 1:
-            focus_on(int(matches[0]))
+    before = st.session_state.get(_FOUND)
+    st.session_state[_FOUND] = found
+    if not query or found == before:
+        return
+    if len(matches) == 1:
+        focus_on(int(matches[0]))
+    elif before is not None and st.session_state.get("token") not in matches:
+        focus_on(None)
 
 
 def _together(

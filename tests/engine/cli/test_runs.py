@@ -71,6 +71,16 @@ def test_an_id_stands_on_one_line_and_names_are_cut(
     assert len(line) <= 80 or longer
 
 
+def test_another_program_reads_names_whole(
+    shell: Shell, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    RunStore().label(run_id, RunLabel(name="a name " * 11))
+    (line,) = [line for line in shell("runs", "list").out.splitlines() if "compress" in line]
+    assert ("a name " * 11).strip() in line
+    assert len(line) < 300  # no padding to the width a console may have
+
+
 @pytest.mark.parametrize("spec", ["lines.npy", "./lines.npy", "part-*.npy"])
 def test_a_run_of_a_path_from_here_is_made_again_from_anywhere(
     shell: Shell, table: Path, monkeypatch: pytest.MonkeyPatch, spec: str
