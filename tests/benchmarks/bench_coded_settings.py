@@ -30,7 +30,7 @@ from tests.benchmarks.stsb import DEFAULT_DATA, PairScorer, read_stsb
 COMMAND = "python -m tests.benchmarks.bench_coded_settings"
 CHOICE = Path("assets/results/coded-settings.json")
 SHARES = (0.016, 0.024, 0.031)
-WEIGHTS = ((0.5, 0.1), (0.5, 4.0), (0.5, 16.0), (0.5, 64.0), (0.75, 64.0))
+WEIGHTS = tuple((power, floor) for power in (0.5, 0.75) for floor in (0.1, 4.0, 16.0, 64.0))
 KS = (1, 2, 4, 8)
 _FIRST = 0.024  # the share at which weights are chosen
 
@@ -183,7 +183,7 @@ def main() -> None:
     """Score, then write the page."""
     parser = argparse.ArgumentParser(description="Settings of coded subspaces.")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="the GLUE folder")
-    parser.add_argument("--pairs", type=int, default=2000, help="of STS-B train")
+    parser.add_argument("--pairs", type=int, default=5749, help="of STS-B train")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=CHOICE, help="the JSON file")
     options = parser.parse_args()
