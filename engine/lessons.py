@@ -8,13 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from engine.budget import budget_for_rate, check_k, dimension_for_rate, matching_rank, parameters
-from engine.clustering.allocation import OptimalDimensions, spread_evenly
+from engine.budget import budget_for_rate, check_k, dimension_for_rate, matching_rank
 from engine.clustering.em import EMPlan, em_steps
 from engine.clustering.refill import refill_empty
 from engine.clustering.seeding import direction_kmeans, random_partition
-from engine.clustering.statistics import ScatterStatistics
-from engine.clustering.subspaces import SubspaceSet, principal_subspaces
+from engine.clustering.subspaces import SubspaceSet
 from engine.clustering.weighted_rows import WeightedRows
 from engine.errors import ParameterError
 from engine.layout import pca_layout
@@ -104,62 +102,6 @@ def trace_em(
 def trace_random_start(points: Tensor, plan: EMPlan, seed: int) -> tuple[HalfStep, ...]:
     """`trace_em` from the paper's start: every row in a part drawn at random."""
     return trace_em(points, random_partition(points, plan.k, seed), plan)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SpentBudget:
-    """One budget of numbers spent in two ways on the same clusters.
-
-    Attributes:
-        budget: Numbers that coordinates and bases store together.
-        spectra: Shape (k, d), float64: energy of each direction of each cluster, falling, as shares
-            of the energy of all rows.
-        even: The same dimension for all.
-        bought: Dimensions in the order of what they save for what they store.
-        lost_even: Share of the energy that the even dimensions lose.
-        lost_bought: … that the bought ones lose.
-    """
-
-    budget: int
-    spectra: Tensor
-    even: tuple[int, ...]
-    bought: tuple[int, ...]
-    lost_even: float
-    lost_bought: float
-
-
-def spend_budget(points: Tensor, labels: Tensor, j: int) -> SpentBudget:
-    """What dimension j for every cluster costs, and the same spent where it saves most.
-
-    Args:
-        points: Shape (n, d), float64.
-        labels: Shape (n,), int64.
-        j: The even dimension, 1 … d.
-
-    Returns:
-        Both ways, for the clusters as they are: no row changes its cluster.
-    """
-    n, d = points.shape
-    k = int(labels.max()) + 1
-    statistics = ScatterStatistics(k, d)
-    statistics.update(points, labels)
-    even = spread_evenly(k, j)
-    spectra = principal_subspaces(statistics, even, points.dtype).energies
-    budget = parameters(n, d, k, j)
-    bought = OptimalDimensions(k=k, budget=budget).choose(spectra, statistics.counts).dimensions
-    spectra = spectra / spectra.sum()
-    return SpentBudget(
-        budget=budget,
-        spectra=spectra,
-        even=even.dimensions,
-        bought=bought,
-        lost_even=_cut_off(spectra, even.dimensions),
-        lost_bought=_cut_off(spectra, bought),
-    )
-
-
-def _cut_off(spectra: Tensor, dimensions: tuple[int, ...]) -> float:
-    return sum(float(row[j:].sum()) for row, j in zip(spectra, dimensions, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

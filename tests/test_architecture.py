@@ -57,6 +57,7 @@ FLOORS = (
         "portraits",
         "requests",
         "resuming",
+        "spending",
         "trials",
         "trust",
     },

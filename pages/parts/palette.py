@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plotly.colors import sample_colorscale
 
+from engine.colours import COLOURS as COLOURS
 from engine.colours import subspace_colour as subspace_colour  # the charts' colours, in one place
 from engine.colours import subspace_symbol as subspace_symbol
 

@@ -114,26 +114,6 @@ def test_the_best_angle_is_the_svds() -> None:
     assert float(costs.min()) == pytest.approx(svd.relative_error(points), rel=1e-3)
 
 
-@pytest.mark.parametrize("j", [2, 4, 6, 8])
-def test_bought_dimensions_lose_less_within_the_budget(j: int) -> None:
-    points, labels = lessons.uneven_clusters()
-    spent = lessons.spend_budget(points, labels, j)
-    n, d = points.shape
-    stored = sum(
-        dimension * (int((labels == c).sum()) + d) for c, dimension in enumerate(spent.bought)
-    )
-    assert stored <= spent.budget == parameters(n, d, 3, j)
-    assert spent.even == (j, j, j)
-    assert spent.lost_bought < spent.lost_even
-    held = [points[labels == c] for c in range(3)]
-    for dimensions, lost in ((spent.even, spent.lost_even), (spent.bought, spent.lost_bought)):
-        cut = [
-            torch.linalg.svdvals(rows)[dimension:].square().sum()
-            for rows, dimension in zip(held, dimensions, strict=True)
-        ]
-        assert lost == pytest.approx(float(sum(cut) / points.square().sum()), abs=1e-9)
-
-
 def test_clusters_narrower_than_their_directions_are_refused() -> None:
     with pytest.raises(ParameterError, match="needs 10 directions, got a width of 9"):
         lessons.uneven_clusters(width=9)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import lessons
+from engine import lessons, spending
 from engine.budget import PlanSizes, matching_rank
 from pages.parts import jobs
 from tests.pages.fake_queue import FakeQueue
@@ -100,7 +100,7 @@ def test_counts_are_those_of_the_plan(table: Path) -> None:
         app.slider(key=f"lesson-{key}").set_value(value)
         app = run(app)
     sizes = PlanSizes(d=128, sizes=(667, 667, 666), dimensions=(40, 40, 40))
-    assert r"= 95\,360" in app.latex[-2].value
+    assert any(r"= 95\,360" in found.value for found in app.latex)
     assert sizes.parameters == 95_360
     rank = matching_rank(2000, 128, sizes.parameters)
     assert f"one subspace of dimension {rank}" in words(app)
@@ -113,6 +113,18 @@ def test_bases_that_cost_too_much_are_named(table: Path) -> None:
         app.slider(key=f"lesson-{key}").set_value(value)
         app = run(app)
     assert "That is **not less** than the 1,000 × 768 = 768,000 before" in words(app)
+
+
+def test_bits_are_spent_where_they_save_most(table: Path) -> None:
+    app = open_learn(table)
+    app.slider(key="lesson-even").set_value(4)
+    app = run(app)
+    app.slider(key="lesson-bits").set_value(2)
+    app = run(app)
+    spent = spending.spend_bits(*lessons.uneven_clusters(), 4, 2)
+    assert f"**The same for all that is kept**: {spent.lost_even:.1%} of the energy" in words(app)
+    assert f"**Where they save most**: {spent.lost_bought:.1%} of the energy lost" in words(app)
+    assert f"at most {spent.budget:,} bits" in words(app)
 
 
 def test_own_rows_are_those_of_the_sidebar(table: Path) -> None:

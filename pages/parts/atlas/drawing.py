@@ -13,14 +13,17 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from pages.parts.atlas.colourings import Colouring, add_colourings
-from pages.parts.palette import ACCENT, CONTEXT, subspace_symbol
+from pages.parts.palette import ACCENT, COLOURS, CONTEXT, subspace_symbol
 from pages.parts.wording import escape
 
 _NAMED = 25  # rings with a name; more cover each other
 _RINGED = 400  # matches with a ring; more are told by their colour alone
 _HEIGHT = 560
-# Symbols that plotly knows in space as well; there are fewer of them.
-_SPACE_SYMBOLS = ("circle", "diamond", "square", "cross", "x")
+# Symbols that plotly knows in space as well: all it has, one each time the colours start over.
+_SPACE_SYMBOLS = (
+    *("circle", "diamond", "square", "cross", "x"),
+    *("circle-open", "diamond-open", "square-open"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,9 +152,7 @@ def _trace(points: Points, positions: NDArray[np.int64], label: int) -> Any:  # 
     }
     if points.layout.shape[1] == 3:
         x, y, z = points.layout[positions].T
-        symbol = subspace_symbol(label)
-        if symbol not in _SPACE_SYMBOLS:
-            symbol = _SPACE_SYMBOLS[label % len(_SPACE_SYMBOLS)]
+        symbol = _SPACE_SYMBOLS[label // COLOURS % len(_SPACE_SYMBOLS)]
         return go.Scatter3d(x=x, y=y, z=z, marker={**marker, "size": 3, "symbol": symbol}, **common)
     size = float(np.clip(700 / np.sqrt(max(1, len(points.labels))), 3, 9))
     return go.Scattergl(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from engine import EmbeddingTable
 from engine.portraits import SubspacePortrait, describe_subspace
@@ -16,22 +18,33 @@ from pages.parts.palette import subspace_colour
 from pages.parts.state import View
 from pages.parts.wording import literal
 
+_SWATCH = ""  # the name of the column that has the colours of the map
 _HELD = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
-def show_subspaces(table: EmbeddingTable, view: View) -> None:
-    """One line a subspace, in the colours of the map; the one that is chosen has a card."""
+def show_subspaces(table: EmbeddingTable, view: View, selected: NDArray[np.int64]) -> None:
+    """One line a subspace, in the colours of the map; the one that is chosen has a card.
+
+    Args:
+        table: Whose subspaces.
+        view: The plan.
+        selected: Rows that are looked at, by a search, on the map or closely; each line then says
+            how many of them are its own.
+    """
     st.subheader("Subspaces")
     theme = st.context.theme.type or "light"
     chosen = [label - 1 for label in st.session_state.get(SUBSPACES) or []]
     frame = _frame(table, view)
+    if len(selected):
+        counts = np.bincount(view.factorization.labels.numpy()[selected], minlength=len(frame))
+        frame.insert(3, "Selected", counts)
 
     def _colour(_: object) -> list[str]:
         return [f"color: {subspace_colour(item.label, theme)}" for item in view.summaries]
 
     key = f"subspaces-{view.key}-{chosen}"  # another one shows what other controls chose
     st.dataframe(
-        frame.style.apply(_colour, subset=["Subspace"]),
+        frame.style.apply(_colour, subset=[_SWATCH]),
         hide_index=True,
         key=key,
         selection_mode="multi-row",
@@ -39,8 +52,12 @@ def show_subspaces(table: EmbeddingTable, view: View) -> None:
         on_select=lambda: _choose(key),
         alt="The subspaces; select one to see its tokens on the map and its card below.",
         column_config={
-            "Subspace": st.column_config.TextColumn(width=80),
+            _SWATCH: st.column_config.TextColumn(width=30),
+            "Subspace": st.column_config.NumberColumn(width=80),
             "Tokens": st.column_config.NumberColumn(format="localized", width=80),
+            "Selected": st.column_config.NumberColumn(
+                format="localized", width=80, help="Of the tokens that are selected"
+            ),
             "Dimension": st.column_config.NumberColumn(width=90),
             "Energy kept": st.column_config.ProgressColumn(
                 format="percent", min_value=0, max_value=1, width=130
@@ -63,7 +80,8 @@ def _frame(table: EmbeddingTable, view: View) -> pd.DataFrame:
     names = state.subspace_names(view, table)
     return pd.DataFrame(
         {
-            "Subspace": [f"■ {item.label + 1}" for item in view.summaries],
+            _SWATCH: ["■"] * len(view.summaries),
+            "Subspace": [item.label + 1 for item in view.summaries],
             "Name": [name.partition(" · ")[2] for name in names],
             "Tokens": [item.rows for item in view.summaries],
             "Dimension": [item.dimension for item in view.summaries],

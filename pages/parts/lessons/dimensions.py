@@ -1,10 +1,11 @@
-"""Lesson 5: why subspaces should differ in dimension."""
+"""Lesson 5: why subspaces should differ in dimension, and numbers in bits."""
 
 from __future__ import annotations
 
 import streamlit as st
+from torch import Tensor
 
-from engine import lessons
+from engine import lessons, spending
 from pages.parts.lessons import drawing
 from pages.parts.lessons.page import columns, ink, picture, theme
 
@@ -23,7 +24,7 @@ def show() -> None:
             5,
             key="lesson-even",
         )
-    spent = lessons.spend_budget(points, labels, j)
+    spent = spending.spend_budget(points, labels, j)
     with text:
         st.markdown(
             "Rows of one subspace may need two directions, those of another ten. Each bar below is "
@@ -57,4 +58,47 @@ def show() -> None:
         f"{len(labels) // 3} rows of $d$ = {width} numbers, so that $\\lambda$ alone decides; "
         "where one has more rows, its directions cost more.) On **Explore**, with *Dimensions: "
         "Best for each*, EM spends them so at every refit."
+    )
+    _show_bits(points, labels, j)
+
+
+def _show_bits(points: Tensor, labels: Tensor, j: int) -> None:
+    """The same once more, one bit at a time."""
+    st.markdown("#### And in bits")
+    text, control = columns(1.6, 1.0)
+    with control:
+        bits = st.slider("Bits of each number, on the left", 1, 8, 3, key="lesson-bits")
+    spent = spending.spend_bits(points, labels, j, bits)
+    with text:
+        st.markdown(
+            "A direction need not be kept whole or cut off: its numbers can be stored roughly, in "
+            "a few bits. Each bit more halves the error of a number, which is worth much where "
+            "numbers are large and little where they are small. So each direction of variance "
+            "$\\sigma^2$ gets as many bits as bring all errors down to one level $\\theta$, and "
+            "those that lie below it get none (*reverse water-filling*):"
+        )
+        st.latex(
+            rf"\text{{bits}} = \tfrac{{1}}{{2}}\log_2\frac{{{ink(0)}{{\sigma^2}}}}{{\theta}}"
+            r"\qquad\text{where } \sigma^2 > \theta"
+        )
+    sides = columns(1.0, 1.0)
+    for place, name, given, lost in (
+        (sides[0], "The same for all that is kept", spent.even, spent.lost_even),
+        (sides[1], "Where they save most", spent.bought, spent.lost_bought),
+    ):
+        with place:
+            st.markdown(f"**{name}**: {lost:.1%} of the energy lost")
+            totals = ", ".join(f"{int(row.sum())}" for row in given)
+            picture(
+                place,
+                drawing.draw_bits(given.numpy(), theme()),
+                key=f"lesson-bits-{place is sides[0]}",
+                alt=f"Bits by direction of three subspaces; {totals} bits a row, {lost:.1%} of the "
+                "energy lost.",
+            )
+    st.markdown(
+        f"The numbers of all rows take at most {spent.budget:,} bits on both sides. On "
+        "**Explore**, the method *Coded* does this for a whole table, with the bits of the "
+        "directions counted as well, and EM sends each row to where its error and its bits "
+        "together cost least."
     )

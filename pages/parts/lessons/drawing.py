@@ -273,21 +273,45 @@ def draw_spectra(spectra: Floats, kept: Sequence[int], theme: str) -> go.Figure:
         kept: Dimension of each subspace.
         theme: ``"light"`` or ``"dark"``.
     """
-    figure = go.Figure()
-    width = spectra.shape[1]
-    for label, (spectrum, dimension) in enumerate(zip(spectra, kept, strict=True)):
-        colour = subspace_colour(label, theme)
-        figure.add_trace(
+    colours = [
+        [subspace_colour(label, theme)] * dimension + [CONTEXT[theme]] * (len(row) - dimension)
+        for label, (row, dimension) in enumerate(zip(spectra, kept, strict=True))
+    ]
+    names = [f"{dimension} kept" for dimension in kept]
+    figure = _bars(spectra, names, colours, "%{y:.1%} of all energy")
+    return _finish_curve(figure, "direction", "share of all energy", 300)
+
+
+def draw_bits(bits: NDArray[np.int64], theme: str) -> go.Figure:
+    """The bits of each coordinate of each subspace.
+
+    Args:
+        bits: Shape (k, d).
+        theme: ``"light"`` or ``"dark"``.
+    """
+    colours = [[subspace_colour(label, theme)] * len(row) for label, row in enumerate(bits)]
+    names = [f"{row.sum()} bits a row" for row in bits]
+    figure = _finish_curve(_bars(bits, names, colours, "%{y} bits"), "direction", "bits", 300)
+    return figure.update_yaxes(tickformat="d")
+
+
+def _bars(
+    heights: NDArray[Any], names: Sequence[str], colours: Sequence[list[str]], told: str
+) -> go.Figure:
+    """A bar a direction, a group a subspace."""
+    figure = go.Figure(
+        [
             go.Bar(
-                x=[[f"subspace {label + 1}: {dimension} kept"] * width, list(range(1, width + 1))],
-                y=spectrum,
+                x=[[f"subspace {label + 1}: {name}"] * len(row), list(range(1, len(row) + 1))],
+                y=row,
                 name=f"subspace {label + 1}",
-                marker={"color": [colour] * dimension + [CONTEXT[theme]] * (width - dimension)},
-                hovertemplate="direction %{x}<br>%{y:.1%} of all energy<extra></extra>",
+                marker={"color": colour},
+                hovertemplate=f"direction %{{x}}<br>{told}<extra></extra>",
             )
-        )
+            for label, (row, name, colour) in enumerate(zip(heights, names, colours, strict=True))
+        ]
+    )
     figure.update_layout(bargap=0.15, barmode="stack")
-    figure = _finish_curve(figure, "", "share of all energy", 300)
     return figure.update_xaxes(tickfont={"size": 11}, showdividers=False)
 
 

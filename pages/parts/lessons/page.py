@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.parts.lessons.figure_table import figure_table
 from pages.parts.palette import subspace_colour
 
 _PROSE = 760  # pixels: some ninety letters
@@ -36,7 +37,9 @@ def picture(
     alt: str,
     on_point: Callable[[int], None] | None = None,
 ) -> None:
-    """A figure without plotly's bar of tools: there is nothing to zoom or select in a lesson.
+    """A figure, and behind a small button what it draws as a table.
+
+    It has no bar of tools: there is nothing to zoom or select in a lesson.
 
     Args:
         place: Where it goes.
@@ -51,17 +54,33 @@ def picture(
         if on_point is not None and points and points[0]["curve_number"] == 0:
             on_point(points[0]["point_index"])
 
+    config = {"displayModeBar": False}
     if on_point is None:
-        place.plotly_chart(figure, key=key, alt=alt, config={"displayModeBar": False})
-        return
-    place.plotly_chart(
-        figure.update_traces(unselected={"marker": {"opacity": 1}}),
-        key=key,
-        alt=alt,
-        config={"displayModeBar": False},
-        on_select=pressed,
-        selection_mode="points",
+        place.plotly_chart(figure, key=key, alt=alt, config=config)
+    else:
+        place.plotly_chart(
+            figure.update_traces(unselected={"marker": {"opacity": 1}}),
+            key=key,
+            alt=alt,
+            config=config,
+            on_select=pressed,
+            selection_mode="points",
+        )
+    behind = place.popover(
+        "Table", icon=":material/table:", type="tertiary", key=f"{key}-table", on_change="rerun"
     )
+    if behind.open:  # else nothing is sent: there is one under each picture
+        frame = figure_table(figure)
+        rounded = st.column_config.NumberColumn(format="%.4g")
+        numbers = frame.select_dtypes("float").columns
+        behind.dataframe(
+            frame,
+            hide_index=True,
+            width=460,
+            height=320,
+            key=f"{key}-figures",
+            column_config=dict.fromkeys(numbers, rounded),
+        )
 
 
 def ink(label: int) -> str:

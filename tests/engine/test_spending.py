@@ -1,0 +1,58 @@
+"""What a lesson spends in two ways is within one budget, and what is bought loses less."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from engine import lessons, spending
+from engine.budget import parameters
+from engine.coding.levels import nearest_levels
+
+
+@pytest.mark.parametrize("j", [2, 4, 6, 8])
+def test_bought_dimensions_lose_less_within_the_budget(j: int) -> None:
+    points, labels = lessons.uneven_clusters()
+    spent = spending.spend_budget(points, labels, j)
+    n, d = points.shape
+    stored = sum(
+        dimension * (int((labels == c).sum()) + d) for c, dimension in enumerate(spent.bought)
+    )
+    assert stored <= spent.budget == parameters(n, d, 3, j)
+    assert spent.even == (j, j, j)
+    assert spent.lost_bought < spent.lost_even
+    held = [points[labels == c] for c in range(3)]
+    for dimensions, lost in ((spent.even, spent.lost_even), (spent.bought, spent.lost_bought)):
+        cut = [
+            torch.linalg.svdvals(rows)[dimension:].square().sum()
+            for rows, dimension in zip(held, dimensions, strict=True)
+        ]
+        assert lost == pytest.approx(float(sum(cut) / points.square().sum()), abs=1e-9)
+
+
+@pytest.mark.parametrize("j", [2, 5, 9])
+@pytest.mark.parametrize("bits", [1, 3, 6])
+def test_bought_bits_lose_less_within_the_budget(j: int, bits: int) -> None:
+    points, labels = lessons.uneven_clusters()
+    spent = spending.spend_bits(points, labels, j, bits)
+    assert spent.even.tolist() == [[bits] * j + [0] * (points.shape[1] - j)] * 3
+    assert 200 * int(spent.bought.sum()) <= spent.budget == 200 * 3 * j * bits
+    assert spent.lost_bought < spent.lost_even < 1
+    falling = spent.bought.diff(dim=1)
+    assert bool((falling <= 0).all())  # where more energy lies, there are no fewer bits
+
+
+def test_even_bits_lose_what_rounding_does() -> None:
+    points, labels = lessons.uneven_clusters()
+    j, bits = 4, 5
+    lost = 0.0
+    for cluster in range(3):
+        own = points[labels == cluster]
+        _, _, directions = torch.linalg.svd(own, full_matrices=False)
+        along = own @ directions.T
+        steps = along.square().mean(dim=0).sqrt()
+        kept = (nearest_levels((along / steps).float(), bits) * steps)[:, :j]
+        lost += float((along[:, :j] - kept).square().sum() + along[:, j:].square().sum())
+    spent = spending.spend_bits(points, labels, j, bits)
+    # Of 200 normal numbers, whose tails differ from one draw to the next.
+    assert spent.lost_even == pytest.approx(lost / float(points.square().sum()), rel=0.01)
