@@ -7,18 +7,22 @@ from pathlib import Path
 import streamlit as st
 
 from pages.parts import entry, job_list, links
+from pages.parts.palette import PAGE
 
 _BRAND = Path(__file__).parent / "assets" / "brand"
 _MARK = str(_BRAND / "mark.svg")
 # A bar that glides to its next length has the whole page composed anew sixty times a second, with
 # the map. Without a GPU that took half a machine of two cores from the job the bar tells of.
-_STYLE = '<style>[data-testid="stProgress"] * { transition: none !important; }</style>'
+_STYLE = '[data-testid="stProgress"] * { transition: none !important; }'
+# Streamlit writes white on the main colour, which is light on a dark page: too faint to be read.
+_DARK_STYLE = f'[data-testid="stBaseButton-primary"] {{ color: {PAGE["dark"]} !important; }}'
 
 entry.mark_ready()
 links.read_link()
 st.set_page_config(page_title="Subspace Atlas", page_icon=_MARK, layout="wide")
 st.logo(str(_BRAND / "logo.svg"), size="large", icon_image=_MARK)
-st.html(_STYLE)
+dark = st.context.theme.type == "dark"
+st.html(f"<style>{_STYLE}{_DARK_STYLE if dark else ''}</style>")
 st.navigation(
     [
         st.Page("pages/explore.py", title="Explore", icon=":material/scatter_plot:", default=True),

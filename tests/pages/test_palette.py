@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pages.parts.palette import ACCENT, CONTEXT, PAGE, SEQUENTIAL, subspace_colour, subspace_symbol
+from pages.parts.palette import (
+    ACCENT,
+    BETTER,
+    CONTEXT,
+    PAGE,
+    SEQUENTIAL,
+    WORSE,
+    subspace_colour,
+    subspace_symbol,
+)
 
 CONFIG = Path(__file__).resolve().parents[2] / ".streamlit" / "config.toml"
 THEMES = ("light", "dark")
@@ -101,3 +110,21 @@ def test_scale_of_values_rises_in_lightness_and_never_fades_into_the_page(
     ground = lab(linear_rgb(page))[0]
     assert min(abs(value - ground) for value in lightness) > 15
     assert lightness[-1] - lightness[0] > 50
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio."""
+    light, dark = sorted((float(_TO_XYZ[1] @ linear_rgb(c)) for c in (one, other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_words_can_be_read(theme: str) -> None:
+    config = tomllib.loads(CONFIG.read_text(encoding="utf-8"))["theme"][theme]
+    inks = (WORSE, BETTER, ACCENT)
+    words = [config["textColor"], config["linkColor"], config["primaryColor"]]
+    words += [ink[theme] for ink in inks] + [subspace_colour(0, theme)]  # the ink of equations
+    for word in words:
+        assert contrast(word, config["backgroundColor"]) >= 4.5, word
+    label = "#FFFFFF" if theme == "light" else PAGE["dark"]  # as app.py has it
+    assert contrast(label, config["primaryColor"]) >= 4.5
