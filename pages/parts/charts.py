@@ -250,7 +250,7 @@ def _scatter(
         text=[escape(points.tokens[int(i)]) for i in members],
         hovertemplate="<b>%{text}</b><br>%{fullData.name}<extra></extra>",
         marker={"size": size, "opacity": 0.75, "line": {"width": 0}, **marker},
-        unselected={"marker": {"opacity": 0.08}},
+        unselected={"marker": {"color": CONTEXT[points.theme], "opacity": 0.25}},
     )
 
 

@@ -150,8 +150,8 @@ def show_map(
                 "modeBarButtonsToRemove": ["autoScale"],
                 **picture_options(table),
             },
-            alt="Map of the tokens. The same tokens, searchable, are in the tables beside and "
-            "below.",
+            alt="Map of the tokens. A search or a filter lists them beside it; the CSV under Share "
+            "holds all of them, with their places.",
         )
     picked = rows[_picked(event, points)] if dimensions == 2 else rows[:0]
     st.session_state[ANY_PICKED] = bool(len(picked))
