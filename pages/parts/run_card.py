@@ -63,6 +63,8 @@ def show_run(run: Run, runs: Sequence[Run]) -> None:
         verdict = record.figures.get("verdict")
         if isinstance(verdict, str):
             st.markdown(literal(verdict))
+    if record.kind == "evaluate":
+        _show_checks(run)
     left, right = st.columns(2, gap="large")
     with left:
         _name(run)
@@ -74,8 +76,6 @@ def show_run(run: Run, runs: Sequence[Run]) -> None:
         st.dataframe(frame, hide_index=True, height="content", alt="Settings of the run")
     if record.kind == "sweep":
         _show_sweep(run)
-    if record.kind == "evaluate":
-        _show_checks(run)
 
 
 def offer_export(place: DeltaGenerator, runs: Sequence[Run]) -> None:

@@ -495,6 +495,15 @@ def test_a_token_found_alone_is_looked_at_once(table: Path) -> None:
     assert app.session_state["token"] is None, "none of several is chosen"
 
 
+def test_a_new_search_closes_the_card_of_a_token_it_does_not_find(table: Path) -> None:
+    app = open_file(table, map="PCA", token="7", find="row 11")
+    assert app.session_state["token"] == 7, "a link shows both"
+    app.text_input(key="find").set_value("row 7").run()
+    assert app.session_state["token"] == 7, "it is among what is found"
+    app.text_input(key="find").set_value("row 3").run()
+    assert app.session_state["token"] is None
+
+
 def test_token_that_is_not_there_leaves_the_link(table: Path) -> None:
     for named in ("999", "abc", "-1"):
         app = open_file(table, map="PCA", token=named)

@@ -19,11 +19,12 @@ from engine.exchange import export_runs
 from engine.jobs.tasks import TASKS
 from engine.library import MeasuredPart, keep_measured_part
 from engine.progress import ignore_progress
-from engine.recording import record_compression, record_sweep
+from engine.recording import record_compression, record_evaluation, record_sweep
 from engine.runs import Run, RunLabel
 from engine.sweep import SweepConfig, run_sweep
 from pages.parts import hosting, run_words
 from tests.pages.fake_queue import FakeQueue, make_status
+from tests.pages.results import ACCURACY
 
 pytestmark = pytest.mark.usefixtures("queue")
 
@@ -77,10 +78,30 @@ def column(app: AppTest, name: str, *, table: int = 0) -> list[Any]:
     return list(app.dataframe[table].value[name])
 
 
+def check(path: Path, **failures: str) -> Run:
+    figures = {
+        "variants": [{"name": score.variant} for score in ACCURACY.scores],
+        "results": [ACCURACY.as_dict()],
+        "seconds": 1.0,
+        "failures": failures,
+    }
+    record = record_evaluation(load_table(path), {"run": None, "checks": ["valence"]}, figures)
+    return RunStore().create(record, lambda _: None)
+
+
 def test_an_empty_store_explains_itself() -> None:
     app = open_page()
     assert "There is no run yet" in texts(app)
     assert not app.dataframe
+
+
+def test_a_run_of_checks_shows_what_they_found(path: Path) -> None:
+    app = open_page(check(path, stsb="there is no data"))
+    assert "**k = 5** shows no drop that chance could not explain" in texts(app)
+    assert "(STS-B)** could not be finished: there is no data" in texts(app)
+    (found,) = [frame.value for frame in app.dataframe if "Variant" in frame.value]
+    assert found["Variant"].tolist() == ["original", "k = 5", "SVD"]
+    assert found["Drop"].tolist()[2].startswith("2.00")
 
 
 def test_runs_of_all_tables_are_listed_newest_first(path: Path, tmp_path: Path) -> None:
