@@ -19,6 +19,7 @@ from pages.parts.wording import FORMULAS
 
 _FORMATS = {"PNG": "png", "SVG": "svg"}
 _FORMAT = "picture"  # key of the control
+_MAP = "map"  # key of the map's control
 _JOB = "job_"  # begins the name by which a reload finds a running job: see pages.parts.jobs
 _IN_LINK = (
     "It holds the table, the plan, the map and its colours, the search, the chosen subspaces and "
@@ -39,7 +40,7 @@ def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
     name = file_name(table.name)
     with st.popover("Share", icon=":material/share:", width="content"):
         st.markdown("**Link** to this table, plan, map, search and token", help=_IN_LINK)
-        st.code(_link(), language=None, wrap_lines=True)
+        st.code(_link(kind), language=None, wrap_lines=True)
         if is_upload(table.spec) and (view is None or view.run_id is None):  # a run knows its file
             st.caption("A link cannot hold an upload: who opens it uploads the same file first.")
         if view is not None:
@@ -83,11 +84,16 @@ def picture_options(table: EmbeddingTable) -> dict[str, Any]:
     return {"toImageButtonOptions": options}
 
 
-def _link() -> str:
-    """This page's address, without the jobs of this session: who else has the link started none."""
-    names = [name for name in st.query_params if not name.startswith(_JOB)]
-    query = urlencode([(name, each) for name in names for each in st.query_params.get_all(name)])
-    return f"{st.context.url or ''}{'?' if query else ''}{query}"
+def _link(kind: str) -> str:
+    """This page's address, without the jobs of this session: who else has the link started none.
+
+    The map is named by what is drawn: Streamlit sends a page that was run for the sidebar the whole
+    address as it was when that run began, and a map chosen meanwhile is lost from it.
+    """
+    names = [name for name in st.query_params if name != _MAP and not name.startswith(_JOB)]
+    pairs = [(name, each) for name in names for each in st.query_params.get_all(name)]
+    query = urlencode([*pairs, (_MAP, kind)])
+    return f"{st.context.url or ''}?{query}"
 
 
 def find_map(table: EmbeddingTable, kind: str) -> ReportedMap:

@@ -85,6 +85,13 @@ def link_of(app: AppTest) -> str:
     return link
 
 
+def test_link_names_the_map_that_is_drawn(path: Path) -> None:
+    app = open_file(path, map="PCA")
+    assert "map=PCA" in link_of(app)
+    del app.query_params["map"]  # as when the browser is sent the address of before
+    assert "map=PCA" in link_of(app.run())
+
+
 def test_link_names_the_file_of_tokens(path: Path) -> None:
     names = path.with_name("other.txt")
     names.write_text("\n".join(f"other {row}" for row in range(60)), encoding="utf-8")
