@@ -6,8 +6,8 @@
 Settings of coded subspaces are those that `bench_coded_settings` chose with MiniLM on STS-B
 *train*; the dev split is run once for each way to store the table. Each way is a JSON of its own in
 the work folder: kill it when you like, and the same command goes on, in an empty folder from what
-the page is made of: ``--anew coded,whole`` names lines that are measured again all the same,
-``--only product,int`` those that are measured now.
+the page is made of: ``--anew "coded;whole"`` names lines that are measured again all the same,
+``--only "product;int"`` those that are measured now.
 ``--errors`` measures what is left without the model, which a later run makes up for; ``--report``
 makes the page from what there is.
 """
@@ -236,8 +236,8 @@ def measure_all(options: argparse.Namespace) -> None:
     ]
     asked = json.dumps({"truth": measurer.truth, "ways": [asdict(way) for way, _ in ways]})
     write_file(work / ASKED, lambda path: path.write_text(asked, encoding="utf-8"))
-    again = tuple(options.anew.split(",")) if options.anew else ()
-    only = tuple(options.only.split(","))  # of "": every line begins with it
+    again = tuple(options.anew.split(";")) if options.anew else ()
+    only = tuple(options.only.split(";"))  # of "": every line begins with it
     recall(work, options.model, [way for way, _ in ways if not way.line.startswith(again)])
     for way, make in ways:
         path = work / way.file
@@ -263,9 +263,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a folder for what is measured")
     parser.add_argument("--errors", action="store_true", help="leave the model out of what is left")
     parser.add_argument(
-        "--anew", default="", help="lines to measure again whatever the page has: coded,whole"
+        "--anew", default="", help="lines to measure again whatever the page has: coded;whole"
     )
-    parser.add_argument("--only", default="", help="lines to measure now: product,int; else all")
+    parser.add_argument("--only", default="", help="lines to measure now: product;int, else all")
     parser.add_argument("--report", action="store_true", help="only make the page anew")
     options = parser.parse_args()
     if options.model == "mpnet" and options.cache is None and not options.report:
