@@ -143,7 +143,15 @@ def settle(page: Page, *, seconds: float = WAIT_SECONDS) -> None:
 
 def find_chart(page: Page, *, position: int = 0) -> Locator:
     """The n-th plotly chart of the page, once plotly has laid it out."""
-    chart = page.locator(".js-plotly-plot").nth(position)
+    return _laid_out(page, page.locator(".js-plotly-plot").nth(position))
+
+
+def find_keyed_chart(page: Page, key: str) -> Locator:
+    """The plotly chart that the script gave a key, once plotly has laid it out."""
+    return _laid_out(page, page.locator(f".st-key-{key} .js-plotly-plot"))
+
+
+def _laid_out(page: Page, chart: Locator) -> Locator:
     chart.wait_for(timeout=LOAD_MILLISECONDS)
     wait_until(page, lambda: bool(chart.evaluate(_SHOWN)), what="the chart is laid out")
     return chart
