@@ -12,14 +12,15 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Locator, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # SwiftShader draws WebGL where there is no GPU; without the background switch Chromium calls home.
@@ -127,6 +128,19 @@ def collect_errors(page: Page) -> list[str]:
 def watch_runs(context: BrowserContext) -> None:
     """Let `settle` know, on every page of a context, of clicks whose run has not begun yet."""
     context.add_init_script(_WATCH)
+
+
+@contextmanager
+def lasting_page(browser: Browser) -> Iterator[Page]:
+    """A blank light page of 1440 × 900 for several tests; the console's errors fail its end."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    watch_runs(context)
+    page = context.new_page()
+    page.set_default_timeout(LOAD_MILLISECONDS)
+    errors = collect_errors(page)
+    yield page
+    context.close()
+    assert not errors, f"the browser's console shows {errors}"
 
 
 def open_app(page: Page, url: str) -> None:

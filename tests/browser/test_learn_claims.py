@@ -20,14 +20,12 @@ from engine.lessons import HalfStep
 from pages.parts.palette import subspace_colour
 from tests.browser.conftest import PageOpener
 from tests.browser.driver import (
-    LOAD_MILLISECONDS,
     chart_traces,
-    collect_errors,
     find_keyed_chart,
+    lasting_page,
     open_app,
     settle,
     wait_until,
-    watch_runs,
 )
 from tests.browser.explorer import TinyTable, choose, expect_no_traceback, go_to_learn, link
 from tests.browser.server import Server
@@ -53,16 +51,10 @@ _COLOURS = """chart => Array.from(new Set(chart._fullData.flatMap(
 @pytest.fixture(scope="module")
 def shared(browser: Browser, app_server: Server, tiny: TinyTable) -> Iterator[Page]:
     """The Learn page on the tiny table, in whatever state the test before has left it."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    watch_runs(context)
-    page = context.new_page()
-    page.set_default_timeout(LOAD_MILLISECONDS)
-    errors = collect_errors(page)
-    open_app(page, link(app_server, tiny.path))
-    go_to_learn(page)
-    yield page
-    context.close()
-    assert not errors, f"the browser's console shows {errors}"
+    with lasting_page(browser) as page:
+        open_app(page, link(app_server, tiny.path))
+        go_to_learn(page)
+        yield page
 
 
 def slider(page: Page, key: str) -> Locator:
@@ -103,7 +95,15 @@ def shown_start(page: Page) -> int:
     return find_keyed_chart(page, "lesson-starts").evaluate(_OUTLINED)
 
 
-def expect_until(page: Page, read: Callable[[], list[Any]], wanted: list[Any]) -> None:
+def start_anew(page: Page) -> tuple[int, int]:
+    """Press “Another start”; the start that was shown before, and the one that is now."""
+    before = shown_start(page)
+    press(page, "Another start")
+    wait_until(page, lambda: shown_start(page) != before, what="another start is shown")
+    return before, shown_start(page)
+
+
+def expect_until(page: Page, read: Callable[[], Any], wanted: object) -> None:
     """A picture is drawn a moment after the script has ended."""
     wait_until(page, lambda: read() == pytest.approx(wanted), what=f"{read} gives {wanted}")
 
@@ -198,8 +198,8 @@ def test_subspaces_in_space_say_what_they_store_and_can_be_turned(
 
 
 def test_refit_and_assign_are_those_of_em_and_back_undoes_them(shared: Page) -> None:
-    press(shared, "Another start")
-    steps = em_of(shown_start(shared))
+    _, start = start_anew(shared)
+    steps = em_of(start)
     for step in steps[1:4]:
         press(shared, f"Next: {step.phase}")
         expect_half_step(shared, step)
@@ -210,12 +210,10 @@ def test_refit_and_assign_are_those_of_em_and_back_undoes_them(shared: Page) -> 
 
 
 def test_another_start_begins_at_half_step_0_with_other_parts(shared: Page) -> None:
-    before = shown_start(shared)
     move(shared, "lesson-step", "End")
-    expect_half_step(shared, em_of(before)[-1])
-    press(shared, "Another start")
+    expect_half_step(shared, em_of(shown_start(shared))[-1])
+    before, after = start_anew(shared)
     expect(slider(shared, "lesson-step")).to_have_value("0")
-    after = shown_start(shared)
     assert not torch.equal(em_of(before)[0].labels, em_of(after)[0].labels)
     expect_half_step(shared, em_of(after)[0])
 
@@ -231,7 +229,7 @@ def test_twenty_starts_end_in_different_minima(shared: Page) -> None:
     expect(shared.get_by_text(f"{len(stuck)} get stuck")).to_be_visible()
     for start in (stuck[-1], free[-1]):
         press_point(shared, find_keyed_chart(shared, "lesson-starts"), start)
-        assert shown_start(shared) == start
+        expect_until(shared, partial(shown_start, shared), start)
         expect_half_step(shared, ends[start])
     assert not torch.equal(ends[stuck[-1]].labels, ends[free[-1]].labels)
 
@@ -289,6 +287,9 @@ def test_own_rows_follow_every_control(shared: Page, tiny: TinyTable) -> None:
     def sizes() -> list[int]:
         return [len(trace["x"]) for trace in traces_of(shared, "lesson-own-map", "subspace ")]
 
+    def costs() -> list[float]:
+        return traces_of(shared, "lesson-own-costs", "cost")[0]["y"][1:]
+
     for key, name in (("k", "ArrowLeft"), ("rate", "ArrowLeft"), ("start", ""), ("step", "Home")):
         if name:
             move(shared, f"lesson-own-{key}", name)
@@ -302,7 +303,6 @@ def test_own_rows_follow_every_control(shared: Page, tiny: TinyTable) -> None:
         trace = lessons.trace_sample(matrix, k=k, rate=rate / 100, start=start)
         counts = trace.labels[step].bincount(minlength=k).tolist()
         expect_until(shared, sizes, counts)
-        (costs,) = traces_of(shared, "lesson-own-costs", "cost")
-        assert costs["y"][1:] == pytest.approx(trace.costs[1:])
+        expect_until(shared, costs, list(trace.costs[1:]))
         seen.add((tuple(counts), trace.costs))
     assert len(seen) == 4
