@@ -154,6 +154,8 @@ def test_untouched_everything_is_drawn_and_terms_have_the_colour_of_their_lines(
         assert terms.evaluate_all(_INKS) == ["rgb({}, {}, {})".format(*bytes.fromhex(first[1:]))]
         for key in ("one-rows", "space-1", "space-3", "em", "spectra-True"):
             assert find_keyed_chart(page, f"lesson-{key}").evaluate(_COLOURS)[0] == first
+        band = page.locator("figure svg[role=img]").last.locator("polygon").first
+        expect(band).to_have_attribute("fill", first)
         expect_no_traceback(page)
 
 
