@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from engine import lessons, load_table
+from engine import lessons, load_table, spending
 from engine.clustering.em import EMPlan
 from engine.lessons import HalfStep
 from pages.parts.palette import subspace_colour
@@ -37,7 +37,8 @@ CHARTS = (
     *("lesson-one-rows", "lesson-one-angles", "lesson-space-1", "lesson-space-3"),
     *("lesson-em", "lesson-costs", "lesson-starts"),
     *("lesson-outliers-True", "lesson-outliers-False"),
-    *("lesson-spectra-True", "lesson-spectra-False", "lesson-own-map", "lesson-own-costs"),
+    *("lesson-spectra-True", "lesson-spectra-False", "lesson-bits-True", "lesson-bits-False"),
+    *("lesson-own-map", "lesson-own-costs"),
 )
 STARTS = 20
 _EYE = "chart => Object.values(chart._fullLayout.scene.camera.eye)"
@@ -105,7 +106,7 @@ def start_anew(page: Page) -> tuple[int, int]:
 
 def expect_until(page: Page, read: Callable[[], Any], wanted: object) -> None:
     """A picture is drawn a moment after the script has ended."""
-    wait_until(page, lambda: read() == pytest.approx(wanted), what=f"{read} gives {wanted}")
+    wait_until(page, lambda: read() == wanted, what=f"{read} gives {wanted}")
 
 
 def expect_half_step(page: Page, step: HalfStep) -> None:
@@ -243,7 +244,7 @@ def test_a_robust_loss_draws_another_line(shared: Page) -> None:
         choose(shared, name)
         robust = lessons.angle_of(lessons.best_line(points, loss))
         for key, angle in (("lesson-outliers-True", squared), ("lesson-outliers-False", robust)):
-            expect_until(shared, partial(angles, shared, key, "the line"), [angle])
+            expect_until(shared, partial(angles, shared, key, "the line"), pytest.approx([angle]))
         assert abs(robust - 20) < 5 < abs(squared - 20), "the forty rows lie along 20°"
 
 
@@ -266,18 +267,33 @@ def kept(page: Page, key: str) -> list[int]:
     return [bar["color"].count(subspace_colour(label, "light")) for label, bar in enumerate(bars)]
 
 
+def heights(page: Page, key: str) -> list[list[float]]:
+    return [bar["y"] for bar in traces_of(page, key, "subspace ")]
+
+
 def test_dimensions_are_bought_for_what_the_even_ones_store(shared: Page) -> None:
     points, labels = lessons.uneven_clusters()
     seen = set()
     for press_key in ("Home", "ArrowRight", "End"):
         j = move(shared, "lesson-even", press_key)
-        spent = lessons.spend_budget(points, labels, j)
+        spent = spending.spend_budget(points, labels, j)
         for key, dimensions in (("True", [j] * 3), ("False", list(spent.bought))):
             expect_until(shared, partial(kept, shared, f"lesson-spectra-{key}"), dimensions)
-        heights = [bar["y"] for bar in traces_of(shared, "lesson-spectra-True", "subspace ")]
-        np.testing.assert_allclose(heights, spent.spectra)
+        np.testing.assert_allclose(heights(shared, "lesson-spectra-True"), spent.spectra)
         seen.add(spent.bought)
     assert len(seen) == 3
+
+
+def test_bits_are_spent_as_the_engine_spends_them(shared: Page) -> None:
+    points, labels = lessons.uneven_clusters()
+    j = int(slider(shared, "lesson-even").input_value())
+    seen = set()
+    for press_key in ("Home", "ArrowRight"):
+        spent = spending.spend_bits(points, labels, j, move(shared, "lesson-bits", press_key))
+        for key, bits in (("True", spent.even), ("False", spent.bought)):
+            expect_until(shared, partial(heights, shared, f"lesson-bits-{key}"), bits.tolist())
+        seen.add(spent.budget)
+    assert len(seen) == 2
 
 
 def test_own_rows_follow_every_control(shared: Page, tiny: TinyTable) -> None:
@@ -305,6 +321,6 @@ def test_own_rows_follow_every_control(shared: Page, tiny: TinyTable) -> None:
         trace = lessons.trace_sample(matrix, k=k, rate=rate / 100, start=start)
         counts = trace.labels[step].bincount(minlength=k).tolist()
         expect_until(shared, sizes, counts)
-        expect_until(shared, costs, list(trace.costs[1:]))
+        expect_until(shared, costs, pytest.approx(trace.costs[1:]))
         seen.add((tuple(counts), trace.costs))
     assert len(seen) == 4
