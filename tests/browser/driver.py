@@ -12,14 +12,15 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Locator, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # SwiftShader draws WebGL where there is no GPU; without the background switch Chromium calls home.
@@ -129,6 +130,19 @@ def watch_runs(context: BrowserContext) -> None:
     context.add_init_script(_WATCH)
 
 
+@contextmanager
+def lasting_page(browser: Browser) -> Iterator[Page]:
+    """A blank light page of 1440 × 900 for several tests; the console's errors fail its end."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    watch_runs(context)
+    page = context.new_page()
+    page.set_default_timeout(LOAD_MILLISECONDS)
+    errors = collect_errors(page)
+    yield page
+    context.close()
+    assert not errors, f"the browser's console shows {errors}"
+
+
 def open_app(page: Page, url: str) -> None:
     """Go to a streamlit page and wait until its script has finished."""
     page.goto(url)
@@ -143,7 +157,15 @@ def settle(page: Page, *, seconds: float = WAIT_SECONDS) -> None:
 
 def find_chart(page: Page, *, position: int = 0) -> Locator:
     """The n-th plotly chart of the page, once plotly has laid it out."""
-    chart = page.locator(".js-plotly-plot").nth(position)
+    return _laid_out(page, page.locator(".js-plotly-plot").nth(position))
+
+
+def find_keyed_chart(page: Page, key: str) -> Locator:
+    """The plotly chart that the script gave a key, once plotly has laid it out."""
+    return _laid_out(page, page.locator(f".st-key-{key} .js-plotly-plot"))
+
+
+def _laid_out(page: Page, chart: Locator) -> Locator:
     chart.wait_for(timeout=LOAD_MILLISECONDS)
     wait_until(page, lambda: bool(chart.evaluate(_SHOWN)), what="the chart is laid out")
     return chart
