@@ -15,7 +15,11 @@ _MARK = str(_BRAND / "mark.svg")
 # the map. Without a GPU that took half a machine of two cores from the job the bar tells of.
 _STYLE = '[data-testid="stProgress"] * { transition: none !important; }'
 # Streamlit writes white on the main colour, which is light on a dark page: too faint to be read.
-_DARK_STYLE = f'[data-testid="stBaseButton-primary"] {{ color: {PAGE["dark"]} !important; }}'
+# Pressed, under the mouse and disabled the button has other colours, which white suits.
+_PLAIN = ":not(:disabled):not(:hover):not(:active):not(:focus-visible)"
+_DARK_STYLE = (
+    f'[data-testid="stBaseButton-primary"]{_PLAIN} {{ color: {PAGE["dark"]} !important; }}'
+)
 
 entry.mark_ready()
 links.read_link()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from engine import EmbeddingTable, EngineError
 from pages.parts import details, entry, headline, history, inputs, jobs, network, share, state
@@ -19,7 +17,7 @@ from pages.parts.atlas.map import (
     show_map,
 )
 from pages.parts.atlas.measuring import show_trust
-from pages.parts.atlas.selection import Selection, choose_tokens, focused_row
+from pages.parts.atlas.selection import choose_tokens, focused_row
 from pages.parts.atlas.subspaces import show_subspaces
 from pages.parts.atlas.token_card import show_token
 from pages.parts.atlas.tokens import listed, say_how_to_select, show_tokens
@@ -139,21 +137,13 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         elif focus is None:
             say_how_to_select()
     if view is not None:
-        show_subspaces(table, view, _looked_at(selection, picked, focus))
+        asked = selection.active or len(picked)
+        show_subspaces(table, view, listed(selection, picked)[0] if asked else None)
         named = focus if focus is not None or not len(selection.matches) else selection.matches[0]
         network.show_network(view, table, None if named is None else int(named))
         details.show_use(view.figures)
         details.show_fit(view)
     share.show_share(table, view, str(kind))
-
-
-def _looked_at(
-    selection: Selection, picked: NDArray[np.int64], focus: int | None
-) -> NDArray[np.int64]:
-    """Rows that are selected; the one that is looked at closely where none are."""
-    if selection.active or len(picked):
-        return listed(selection, picked)[0]
-    return np.array([] if focus is None else [focus], dtype=np.int64)
 
 
 entry.enter_by_app()

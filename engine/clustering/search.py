@@ -162,6 +162,7 @@ class _Search:
         count = len(self._settings.seedings)
         for index, name in enumerate(self._settings.seedings):
             phase = f"Start {index + 1} of {count}"
+            self._tick(phase)
             began = time.perf_counter()
             labels = torch.zeros(len(self._rows.points), dtype=torch.int64)
             if self._plan.k > 1:
@@ -183,6 +184,7 @@ class _Search:
         for index, name in enumerate(self._settings.seedings):
             began = time.perf_counter()
             phase = f"Seeding start {index + 1} of {len(self._settings.seedings)}"
+            self._tick(phase)
             labels = self._seed(sample, index, phase)
             starts.append(self._start(name, sample, labels, began))
             starts[-1].sampled = True
@@ -209,7 +211,6 @@ class _Search:
 
     def _seed(self, rows: WeightedRows, index: int, phase: str) -> Tensor:
         """The first partition of a start; where it grows part by part, each is told."""
-        self._tick(phase)
         return SEEDINGS[self._settings.seedings[index]](
             rows,
             self._plan,

@@ -267,7 +267,7 @@ class _Search:
             self._no_room = error
             return False
         variant = of_factorization(self._table, plan, name=name, role="compressed")
-        self._measuring.add(variant, progress)
+        self._measuring.add(variant, told)
         self._tried[size] = _Tried(
             relative_error=variant.relative_error,
             drop=self._measuring.losses()[-1],

@@ -13,13 +13,15 @@ from engine import EmbeddingTable
 from engine.archives import file_name
 from engine.report import ReportedMap, ReportedPlan, build_report, made_how
 from pages.parts import state
+from pages.parts.atlas import selection
 from pages.parts.inputs import is_upload
 from pages.parts.state import View
 from pages.parts.wording import FORMULAS
 
 _FORMATS = {"PNG": "png", "SVG": "svg"}
 _FORMAT = "picture"  # key of the control
-_MAP = "map"  # key of the map's control
+# What the controls over the map are at, where nobody has touched them.
+_USUAL = {"map": "UMAP", "in": "2-D", selection.MANNER: "Part of it", selection.ERRORS: (0, 100)}
 _JOB = "job_"  # begins the name by which a reload finds a running job: see pages.parts.jobs
 _IN_LINK = (
     "It holds the table, the plan, the map and its colours, the search, the chosen subspaces and "
@@ -40,7 +42,7 @@ def show_share(table: EmbeddingTable, view: View | None, kind: str) -> None:
     name = file_name(table.name)
     with st.popover("Share", icon=":material/share:", width="content"):
         st.markdown("**Link** to this table, plan, map, search and token", help=_IN_LINK)
-        st.code(_link(kind), language=None, wrap_lines=True)
+        st.code(_link(), language=None, wrap_lines=True)
         if is_upload(table.spec) and (view is None or view.run_id is None):  # a run knows its file
             st.caption("A link cannot hold an upload: who opens it uploads the same file first.")
         if view is not None:
@@ -84,16 +86,24 @@ def picture_options(table: EmbeddingTable) -> dict[str, Any]:
     return {"toImageButtonOptions": options}
 
 
-def _link(kind: str) -> str:
+def _link() -> str:
     """This page's address, without the jobs of this session: who else has the link started none.
 
-    The map is named by what is drawn: Streamlit sends a page that was run for the sidebar the whole
-    address as it was when that run began, and a map chosen meanwhile is lost from it.
+    What is chosen over the map is taken from its controls: after a change in the sidebar Streamlit
+    sends the browser the whole address as it was before, and what was chosen meanwhile is lost.
     """
-    names = [name for name in st.query_params if name != _MAP and not name.startswith(_JOB)]
-    pairs = [(name, each) for name in names for each in st.query_params.get_all(name)]
-    query = urlencode([*pairs, (_MAP, kind)])
-    return f"{st.context.url or ''}?{query}"
+    pairs = [
+        (name, each)
+        for name in st.query_params
+        if name not in selection.LASTING and not name.startswith(_JOB)
+        for each in st.query_params.get_all(name)
+    ]
+    for name in selection.LASTING:
+        value = st.session_state.get(name)
+        if value and value != _USUAL.get(name):
+            pairs += [(name, str(one)) for one in ([value] if isinstance(value, str) else value)]
+    query = urlencode(pairs)
+    return f"{st.context.url or ''}{'?' if query else ''}{query}"
 
 
 def find_map(table: EmbeddingTable, kind: str) -> ReportedMap:

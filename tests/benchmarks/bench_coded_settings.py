@@ -79,6 +79,11 @@ class Settings:
                 for one in stored["scored"]
             ]
 
+    def keep_only(self, *, pairs: int, seed: int) -> None:
+        """Begin anew where what is there was scored on other pairs."""
+        if self.scored and (self.summary["pairs"], self.summary["seed"]) != (pairs, seed):
+            self.scored = []
+
     def find(self, setting: CodedSetting) -> Scored | None:
         """What is known of a setting."""
         return next((one for one in self.scored if one.setting == setting), None)
@@ -159,6 +164,7 @@ def measure(settings: Settings, options: argparse.Namespace) -> None:
     counts = table_token_counts(table, "en")
     train = read_stsb("train", options.data).sample(options.pairs, options.seed)
     scorer = PairScorer(train)
+    settings.keep_only(pairs=len(train.scores), seed=options.seed)
     summary = {
         "command": shlex.join([*COMMAND.split(), *sys.argv[1:]]),
         "seed": options.seed,

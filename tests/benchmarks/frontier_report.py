@@ -98,16 +98,20 @@ def write_report(work: Path, model: str) -> None:
 
 
 def recall(work: Path, model: str, ways: Iterable[Way]) -> None:
-    """Lay what a page was made of into a work folder, where that lacks it: to go on from there."""
+    """Lay what a page was made of into a work folder, where that lacks it: to go on from there.
+
+    A page does not hold the weights of coded subspaces: where those were chosen anew, name the
+    lines that are to be measured again.
+    """
     path = PAGES[model].with_suffix(".json")
     if not path.is_file():
         return
     rows = json.loads(path.read_text(encoding="utf-8"))["ways"]
-    known = {(row["line"], row["asked"], row["bits"]): row for row in rows}
+    known = {(row["line"], row["asked"], row["bits"], row["k"]): row for row in rows}
     kept = path.with_suffix(".npz")
     cosines = np.load(kept, allow_pickle=False) if kept.is_file() else {}
     for way in ways:
-        row = known.get((way.line, way.size, way.bits))
+        row = known.get((way.line, way.size, way.bits, way.k))
         if row is None or (work / way.file).exists():
             continue
         scored = tuple(cosines[way.file].tolist()) if way.file in cosines else ()

@@ -138,8 +138,10 @@ def lasting_page(browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     page.set_default_timeout(LOAD_MILLISECONDS)
     errors = collect_errors(page)
-    yield page
-    context.close()
+    try:
+        yield page
+    finally:
+        context.close()
     assert not errors, f"the browser's console shows {errors}"
 
 

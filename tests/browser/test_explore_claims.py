@@ -219,7 +219,7 @@ def set_by_hand(page: Page) -> None:
     settle(page)
 
 
-def test_shared_link_restores_every_control(
+def test_shared_link_restores_what_was_set(
     app_server: Server, tiny: TinyTable, page: Page, open_page: PageOpener
 ) -> None:
     open_tiny(page, app_server, tiny)

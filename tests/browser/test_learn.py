@@ -16,7 +16,7 @@ from tests.browser.test_looks import expect_tidy
 
 pytestmark = pytest.mark.usefixtures("quiet_log")
 
-CHARTS = 13  # of all lessons
+CHARTS = 15  # of all lessons
 EM, COSTS, STARTS = 4, 5, 6  # by their place on the page
 
 

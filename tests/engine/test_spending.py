@@ -56,3 +56,14 @@ def test_even_bits_lose_what_rounding_does() -> None:
     spent = spending.spend_bits(points, labels, j, bits)
     # Of 200 normal numbers, whose tails differ from one draw to the next.
     assert spent.lost_even == pytest.approx(lost / float(points.square().sum()), rel=0.01)
+
+
+def test_bits_of_a_large_cluster_cost_more() -> None:
+    points, labels = lessons.uneven_clusters()
+    kept = torch.cat([torch.arange(20), torch.arange(200, 600)])  # a tenth of the first cluster
+    spent = spending.spend_bits(points[kept], labels[kept], 5, 3)
+    counts = labels[kept].bincount()
+    assert int((spent.bought.sum(dim=1) * counts).sum()) <= spent.budget == 5 * 3 * len(kept)
+    # A tenth of the rows has a tenth of the energy, and a bit of theirs costs a tenth.
+    whole = spending.spend_bits(points, labels, 5, 3)
+    assert abs(int(spent.bought[0].sum()) - int(whole.bought[0].sum())) <= 2

@@ -495,9 +495,24 @@ def test_a_token_found_alone_is_looked_at_once(table: Path) -> None:
     assert app.session_state["token"] is None, "none of several is chosen"
 
 
+def test_each_subspace_counts_its_own_of_what_is_selected(table: Path) -> None:
+    run = keep_run(table)
+    app = open_file(table, run=run, map="PCA")
+    (frame,) = [item.value for item in app.dataframe if "Typical tokens" in item.value]
+    assert "Selected" not in frame
+    labels = Factorization.load(RunStore().load(run).folder).labels
+    for query, rows in (("row 11", [11, *range(110, 120)]), ("nothing such", [])):
+        app.text_input(key="find").set_value(query).run()
+        (frame,) = [item.value for item in app.dataframe if "Typical tokens" in item.value]
+        counts = labels[rows].bincount(minlength=len(frame)).tolist()
+        assert frame["Selected"].tolist() == counts
+
+
 def test_a_new_search_closes_the_card_of_a_token_it_does_not_find(table: Path) -> None:
     app = open_file(table, map="PCA", token="7", find="row 11")
     assert app.session_state["token"] == 7, "a link shows both"
+    alone = open_file(table, map="PCA", token="7", find="row 119")
+    assert alone.session_state["token"] == 7, "also where the search finds one alone"
     app.text_input(key="find").set_value("row 7").run()
     assert app.session_state["token"] == 7, "it is among what is found"
     app.text_input(key="find").set_value("row 3").run()

@@ -213,3 +213,12 @@ def test_map_without_a_plan_has_one_trace_without_a_legend() -> None:
     trace, _ = draw_map(points, [norm], "it").data
     assert list(trace.marker.color) == [1, 128, 255]
     assert not trace.showlegend
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_as_many_subspaces_as_can_be_chosen_look_different(dimensions: int) -> None:
+    labels = list(range(32))
+    points = make_points(labels, dimensions=dimensions, names=32)
+    figure = draw_map(points, [by_subspace()], "Subspace")
+    looks = {(trace.marker.color, trace.marker.symbol) for trace in figure.data[:32]}
+    assert len(looks) == 32

@@ -33,3 +33,14 @@ def test_bars_are_listed_by_group() -> None:
 def test_space_has_three_axes() -> None:
     figure = go.Figure(go.Scatter3d(x=[1.0, None], y=[2.0, None], z=[3.0, None], name="a"))
     assert figure_table(figure).to_numpy().tolist() == [["a", 1.0, 2.0, 3.0]]
+
+
+def test_two_points_are_no_groups_and_names_are_told() -> None:
+    layout = np.array([[1, 2], [3, 4]], dtype=np.float32)
+    trace = go.Scatter(x=layout[:, 0], y=layout[:, 1], text=["cat", "dog"], name="subspace 1")
+    table = figure_table(go.Figure([trace, go.Scatter(x=[5.0], y=[6.0], name="line")]))
+    assert table.to_numpy().tolist() == [
+        ["subspace 1", 1, 2, "cat"],
+        ["subspace 1", 3, 4, "dog"],
+        ["line", 5, 6, ""],
+    ]

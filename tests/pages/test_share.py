@@ -85,11 +85,19 @@ def link_of(app: AppTest) -> str:
     return link
 
 
-def test_link_names_the_map_that_is_drawn(path: Path) -> None:
-    app = open_file(path, map="PCA")
-    assert "map=PCA" in link_of(app)
-    del app.query_params["map"]  # as when the browser is sent the address of before
-    assert "map=PCA" in link_of(app.run())
+def test_link_holds_what_the_controls_do(path: Path) -> None:
+    app = open_file(path, run=keep_run(path), map="PCA")
+    app.text_input(key="find").set_value("row 1").run()
+    app.slider(key="errors").set_value((10, 90)).run()
+    for name in ("map", "find", "errors"):  # as when the browser is sent the address of before
+        if name in app.query_params:
+            del app.query_params[name]
+    app.session_state["subspaces"] = [2]
+    link = link_of(app.run())
+    for name, value in (("map", "PCA"), ("find", "row 1"), ("errors", "10"), ("errors", "90")):
+        assert urlencode({name: value}) in link
+    assert "subspaces=2" in link
+    assert "find-by" not in link, "the usual is left out"
 
 
 def test_link_names_the_file_of_tokens(path: Path) -> None:

@@ -151,7 +151,7 @@ def show_map(
                 **picture_options(table),
             },
             alt="Map of the tokens. A search or a filter lists them beside it; the CSV under Share "
-            "holds all of them, with their places.",
+            "holds all of them, with their places on the plane.",
         )
     picked = rows[_picked(event, points)] if dimensions == 2 else rows[:0]
     st.session_state[ANY_PICKED] = bool(len(picked))

@@ -19,9 +19,9 @@ from pages.parts.state import Source, View
 from pages.parts.wording import literal, short_count
 
 _PARTS = {
-    "table": "how often its tokens are used",
-    "plan": "which neighbours this plan keeps",
-    "map": "how far this map can be trusted",
+    "table": "how often tokens are used",
+    "plan": "which neighbours the plan keeps",
+    "map": "how far the map on a plane can be trusted",
 }
 _PRESS = "press Measure, under the map"
 
@@ -136,7 +136,7 @@ def _describe(measures: RowMeasures, trust: MapTrust) -> str:
 def _offer(source: Source, request: dict[str, Any], missing: Collection[str]) -> None:
     wanted = [what for part, what in _PARTS.items() if part in missing]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"Not measured yet: {' and '.join(wanted)}. It takes seconds to a minute.")
+        st.caption(f"Not measured yet: {'; '.join(wanted)}. It takes seconds to a minute.")
         if st.button("Measure", icon=":material/straighten:", key="measure-rows"):
             jobs.start("measure", source, request)
             st.rerun(scope="fragment")

@@ -180,11 +180,12 @@ def _look_at_what_is_found(query: str, matches: NDArray[np.int64]) -> None:
     found = (query, *matches[:2].tolist())
     before = st.session_state.get(_FOUND)
     st.session_state[_FOUND] = found
-    if not query or found == before:
+    by_link = before is None and "token" in st.query_params
+    if not query or found == before or by_link:
         return
     if len(matches) == 1:
         focus_on(int(matches[0]))
-    elif before is not None and st.session_state.get("token") not in matches:
+    elif st.session_state.get("token") not in matches:
         focus_on(None)
 
 

@@ -22,20 +22,20 @@ _SWATCH = ""  # the name of the column that has the colours of the map
 _HELD = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
-def show_subspaces(table: EmbeddingTable, view: View, selected: NDArray[np.int64]) -> None:
+def show_subspaces(table: EmbeddingTable, view: View, selected: NDArray[np.int64] | None) -> None:
     """One line a subspace, in the colours of the map; the one that is chosen has a card.
 
     Args:
         table: Whose subspaces.
         view: The plan.
-        selected: Rows that are looked at, by a search, on the map or closely; each line then says
-            how many of them are its own.
+        selected: Rows that are selected, by the controls or on the map, of which each line then
+            says how many are its own; None where nothing is asked.
     """
     st.subheader("Subspaces")
     theme = st.context.theme.type or "light"
     chosen = [label - 1 for label in st.session_state.get(SUBSPACES) or []]
     frame = _frame(table, view)
-    if len(selected):
+    if selected is not None:
         counts = np.bincount(view.factorization.labels.numpy()[selected], minlength=len(frame))
         frame.insert(3, "Selected", counts)
 

@@ -72,8 +72,9 @@ def _show_bits(points: Tensor, labels: Tensor, j: int) -> None:
     with text:
         st.markdown(
             "A direction need not be kept whole or cut off: its numbers can be stored roughly, in "
-            "a few bits. Each bit more halves the error of a number, which is worth much where "
-            "numbers are large and little where they are small. So each direction of variance "
+            "a few bits. Each bit more brings the squared error of a number down to about a "
+            "quarter, which is worth much where numbers are large and little where they are small. "
+            "So each direction of variance "
             "$\\sigma^2$ gets as many bits as bring all errors down to one level $\\theta$, and "
             "those that lie below it get none (*reverse water-filling*):"
         )

@@ -96,10 +96,15 @@ def _add_svd(figure: go.Figure, trace: SampleTrace) -> go.Figure:
     known = [cost for cost in trace.costs if cost is not None] + [trace.svd_cost]
     margin = 0.2 * float(np.ptp(known)) + 1e-3
     return (
-        figure.add_hline(
-            y=trace.svd_cost,
+        figure.add_scatter(
+            x=[0, len(trace.costs) - 1],
+            y=[trace.svd_cost] * 2,
+            mode="lines+text",
+            name="SVD of that size",
+            text=["", "SVD of that size"],
+            textposition="top left",
             line={"dash": "dash", "color": CONTEXT[theme()]},
-            annotation={"text": "SVD of that size"},
+            hovertemplate="SVD of that size<br>%{y:.1%} of the energy lost<extra></extra>",
         )
         .update_layout(height=380)
         .update_yaxes(range=[min(known) - margin, max(known) + margin], tickformat=".1%")

@@ -67,7 +67,7 @@ def picture(
             selection_mode="points",
         )
     behind = place.popover(
-        "Table", icon=":material/table:", type="tertiary", key=f"{key}-table", on_change="rerun"
+        "Table", type="tertiary", key=f"{key}-table", on_change="rerun", help="What it draws"
     )
     if behind.open:  # else nothing is sent: there is one under each picture
         frame = figure_table(figure)

@@ -17,6 +17,7 @@ from engine.clustering.seeding import (
     split_worst,
 )
 from engine.clustering.weighted_rows import WeightedRows
+from engine.errors import Cancelled
 from tests.engine.problems import Problem, planted_rows, problems, same_partition
 
 
@@ -132,3 +133,17 @@ def test_splits_grow_one_part_for_each_planted_line(seed: int) -> None:
     drawn = SEEDINGS["random"](WeightedRows.of(points), EMPlan.even(4, 1), seed)
     apart = (drawn[:, None] == drawn) == (truth[:, None] == truth)
     assert float(apart.double().mean()) < 0.7
+
+
+def test_splits_tell_each_part_and_may_be_stopped_at_any() -> None:
+    rows, plan = WeightedRows.of(some_rows(400, 6)), EMPlan.even(5, 2)
+    parts: list[int] = []
+    SEEDINGS["splits"](rows, plan, 0, parts.append)
+    assert parts == [1, 2, 3, 4]
+
+    def stop(parts: int) -> None:
+        if parts == 3:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        SEEDINGS["splits"](rows, plan, 0, stop)
