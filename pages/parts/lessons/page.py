@@ -37,7 +37,7 @@ def picture(
     alt: str,
     on_point: Callable[[int], None] | None = None,
 ) -> None:
-    """A figure, and behind a small button what it draws as a table.
+    """A figure, and folded away beneath it what it draws as a table.
 
     It has no bar of tools: there is nothing to zoom or select in a lesson.
 
@@ -66,8 +66,8 @@ def picture(
             on_select=pressed,
             selection_mode="points",
         )
-    behind = place.popover(
-        "Table", type="tertiary", key=f"{key}-table", on_change="rerun", help="What it draws"
+    behind = place.expander(
+        "The same as a table", type="compact", key=f"{key}-table", on_change="rerun"
     )
     if behind.open:  # else nothing is sent: there is one under each picture
         frame = figure_table(figure)
@@ -76,7 +76,6 @@ def picture(
         behind.dataframe(
             frame,
             hide_index=True,
-            width=460,
             height=320,
             key=f"{key}-figures",
             column_config=dict.fromkeys(numbers, rounded),
