@@ -143,6 +143,12 @@ def _compare(ours: PlanFigures, svd: PlanFigures, *, affine: bool, loss: str, ro
             f"{_less(ours)}."
         )
     subject, verb = _subject(ours, affine=affine)
+    if not is_closer(ours, svd) and svd.rate is not None and svd.rate <= 0 < (ours.rate or 0):
+        return (
+            f"{subject[:1].upper()}{subject[1:]} {verb} {ours_lost:.2%} of the {energy}. No SVD "
+            f"that stores as much is smaller than the table: one of rank {rank} loses "
+            f"{svd_lost:.2%}, in {svd.parameters:,} numbers."
+        )
     if not is_closer(ours, svd):
         winner = "The weighted SVD" if weighted else "SVD"
         why = "Part of that is lost by rounding."

@@ -104,7 +104,10 @@ def compare_runs(a: RunRecord, b: RunRecord) -> RunDifference:
     same_weights = _weights(a) == _weights(b)
     notes: list[str] = []
     if not same_table:
-        notes.append("The two are of different tables: their figures cannot be set side by side.")
+        notes.append(
+            "The two are of different tables: a difference of their figures says nothing of the "
+            "plans."
+        )
     elif not same_weights and a.kind == b.kind == "compress":
         notes.append("Tokens were weighted differently: weighted errors do not measure the same.")
     if a.kind != b.kind:

@@ -81,7 +81,13 @@ def _show_above(source: Source, table: EmbeddingTable, plan: dict[str, Any] | No
     shown_below = ("model",) if view is not None and has_model(table) else ()
     jobs.show_others("compress", "layout", "measure", *shown_below)
     _headline(table, view)
-    if view is not None and plan is not None and differs(plan, view.config, table.dense_bytes):
+    made = jobs.is_active("compress")
+    if (
+        view is not None
+        and plan is not None
+        and not made
+        and differs(plan, view.config, table.dense_bytes)
+    ):
         st.caption(
             ":material/info: This is another plan than the one in the sidebar, which is made when "
             "you press **Compress**."

@@ -93,7 +93,9 @@ def _offer_import(place: DeltaGenerator) -> None:
 
 
 def _say_imported(added: int, present: int) -> str:
-    here = f"{present} {'was' if present == 1 else 'were'} here already and left as they are."
+    one = present == 1
+    was, left = ("was", "it is") if one else ("were", "they are")
+    here = f"{present} {was} here already and left as {left}."
     if not added:
         return f"Nothing new: {here}"
     done = f"{added} {'run' if added == 1 else 'runs'} imported."

@@ -84,8 +84,8 @@ def plan_options(command: _Command) -> _Command:
         click.option(
             "--bits",
             type=int,
-            help="8 or 4: store each row's coordinates in so many bits instead of 32, rounded with "
-            "a step for each dimension of a subspace.",
+            help="32, 8 or 4: store each row's coordinates in so many bits; 8 and 4 are rounded to "
+            "with a step for each dimension of a subspace. 32 when left out.",
         ),
         click.option(
             "--seeding",
@@ -163,6 +163,8 @@ def read_fields(options: dict[str, Any]) -> dict[str, Any]:
     del values["starts"]
     if values["method"] is None and values["max_bytes"] is not None:
         values["method"] = "coded"
+    if values["bits"] == 32:  # as the table itself has them: nothing is rounded
+        values["bits"] = None
     return given(values)
 
 

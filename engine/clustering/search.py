@@ -265,8 +265,11 @@ class _Search:
     def _advance(self, start: _Start, phase: str, *, counted: bool = True) -> None:
         start.advance()
         self._done += counted
-        shown = min(start.run.cost, self._lowest)
-        self._tick(phase, f"error {start.run.cost:.4f}, best {shown:.4f}")
+        error = f"error {start.run.cost:.4f}"
+        if start.sampled:  # where it is lower than that of all rows will be
+            self._tick(phase, f"{error} of a sample")
+        else:
+            self._tick(phase, f"{error}, best {min(start.run.cost, self._lowest):.4f}")
 
     def _tick(self, phase: str, detail: str = "") -> None:
         done = min(self._done, self._total)

@@ -86,7 +86,8 @@ def open_compressed(spec: str | Path) -> CompressedFolder | None:
     source = record.source
     if record.kind != "compress":
         raise ParameterError(
-            f"{folder} is a {record.kind} run; give a folder that subspace-atlas compress wrote"
+            f"{folder} is a run of kind {record.kind}; give a folder that subspace-atlas compress "
+            "wrote"
         )
     if not source["spec"]:
         raise ParameterError(

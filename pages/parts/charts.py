@@ -54,13 +54,19 @@ class ChosenPlan:
     svd_error: float
 
 
-def subspace_map(points: MapPoints, labels: NDArray[np.int64], names: Sequence[str]) -> go.Figure:
+def subspace_map(
+    points: MapPoints,
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    looks: Sequence[int] | None = None,
+) -> go.Figure:
     """One trace a subspace, so that the legend hides and isolates them.
 
     Args:
         points: What to draw.
         labels: Subspace of each point, shape (m,).
         names: One a subspace, for the legend.
+        looks: Place of each in the palette; their own number when left out.
 
     Returns:
         The figure; its trace c holds the points of label c, in order.
@@ -68,14 +74,15 @@ def subspace_map(points: MapPoints, labels: NDArray[np.int64], names: Sequence[s
     figure = go.Figure()
     for label, name in enumerate(names):
         members = np.flatnonzero(labels == label)
+        look = label if looks is None else looks[label]
         figure.add_trace(
             _scatter(
                 points,
                 members,
                 name=name,
                 marker={
-                    "color": subspace_colour(label, points.theme),
-                    "symbol": subspace_symbol(label),
+                    "color": subspace_colour(look, points.theme),
+                    "symbol": subspace_symbol(look),
                 },
             )
         )

@@ -214,7 +214,7 @@ def time_left(status: JobStatus) -> str:
     """How long the phase of a job will still take, once that can be told; else nothing."""
     if status.eta_seconds is None or status.fraction < _STEADY:
         return ""
-    return f" · about {duration(status.eta_seconds)} left"
+    return f" · about {duration(status.eta_seconds)} left of this step"
 
 
 def _message_key(slot: str) -> str:

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 
 from pages.parts import charts
 from pages.parts.charts import MapPoints
-from pages.parts.palette import CONTEXT, DIVERGING
+from pages.parts.palette import COLOURS, CONTEXT, DIVERGING
 from pages.parts.wording import escape
 
 _UNMOVED = 0.12  # opacity: they stay as the shape that the others moved in
@@ -37,6 +37,19 @@ class PairLabels:
     def moved(self) -> NDArray[np.bool_]:
         """Whether a point's number differs, shape (m,)."""
         return self.first != self.second
+
+    @property
+    def looks(self) -> list[int]:
+        """Place of each number in the palette, whose colours repeat after `COLOURS`.
+
+        Where there are more, those that both plans have come first: no two of them look alike.
+        """
+        numbers = range(len(self.names))
+        if len(numbers) <= COLOURS:
+            return [*numbers]
+        both = np.intersect1d(self.first, self.second).tolist()
+        order = [*both, *(number for number in numbers if number not in both)]
+        return [order.index(number) for number in numbers]
 
 
 def pair_map(
@@ -118,7 +131,7 @@ def _traces(
 ) -> list[Any]:
     shown = np.flatnonzero(labels.moved) if moved_only else np.arange(len(own))
     some = _subset(points, shown)
-    whole: Any = charts.subspace_map(some, own[shown], labels.names)
+    whole: Any = charts.subspace_map(some, own[shown], labels.names, labels.looks)
     traces = [trace for trace in whole.data if len(trace.x)]
     if moved_only:
         others: Any = charts.plain_map(_subset(points, np.flatnonzero(~labels.moved)))

@@ -85,6 +85,15 @@ def test_the_svd_beside_it_never_stores_less(n: int, d: int, k: int, rate: float
     assert found.beats_svd == (found.figures.relative_error < found.svd.relative_error)
 
 
+def test_an_svd_larger_than_the_table_is_no_rival() -> None:
+    rows = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    found = compress(rows, k=2, rate=0.4)
+    assert found.svd.rate is not None
+    assert found.svd.rate < 0
+    assert "No SVD that stores as much is smaller than the table" in found.verdict
+    assert "wins" not in found.verdict
+
+
 def test_verdict_says_that_the_svd_wins() -> None:
     found = compress(one_flat_shape(), k=10, rate=0.2, neighbours=0)
     assert not found.beats_svd

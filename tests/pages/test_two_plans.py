@@ -259,3 +259,14 @@ def test_gain_is_centred_on_zero() -> None:
 def test_equal_plans_draw_as_well() -> None:
     (trace,) = gain_map(points(), np.zeros(6)).data
     assert trace.marker.cmax > 0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_groups_that_both_plans_have_look_different_however_many_one_has() -> None:
+    first = np.arange(20)
+    second = np.where(first % 5 == 4, first, 4)  # in B only 4, 9, 14 and 19, two pairs of one hue
+    names = [f"{number}" for number in range(20)]
+    looks = PairLabels(first=first, second=second, names=names).looks
+    assert sorted(looks) == list(range(20))
+    assert {looks[number] for number in (4, 9, 14, 19)} == {0, 1, 2, 3}
+    few = PairLabels(first=first % 8, second=second % 8, names=names[:8])
+    assert few.looks == list(range(8)), "colours are those of Explore where they suffice"

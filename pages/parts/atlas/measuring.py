@@ -20,7 +20,7 @@ from pages.parts.wording import literal, short_count
 
 _PARTS = {
     "table": "how often tokens are used",
-    "plan": "which neighbours the plan keeps",
+    "plan": "which neighbours of each token the plan keeps",
     "map": "how far the map on a plane can be trusted",
 }
 _PRESS = "press Measure, under the map"

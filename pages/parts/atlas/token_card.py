@@ -117,7 +117,11 @@ def _show_neighbours(table: EmbeddingTable, portrait: RowPortrait) -> None:
         key=key,
         selection_mode="single-cell",
         on_select=lambda: _follow(key, portrait),
-        column_config={"Cosine": st.column_config.NumberColumn(format="%.2f", width=60)},
+        column_config={
+            "Before": st.column_config.TextColumn(width=104),
+            "Cosine": st.column_config.NumberColumn(format="%.2f", width=60),
+            "After": st.column_config.TextColumn(width=104),
+        },
         alt="Nearest tokens before and after compression; choose one to look at it closely.",
     )
     st.caption("In colour: lost by the compression, or new. Click a neighbour to go to it.")

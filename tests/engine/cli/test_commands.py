@@ -67,6 +67,13 @@ def test_version_is_that_of_the_package(shell: Shell) -> None:
     assert shell("--version").out == f"{engine.__version__}\n"
 
 
+def test_thirty_two_bits_are_what_is_usual(shell: Shell, table: Path) -> None:
+    plan = ("compress", table, "-k", 3, "-j", 1, "--json")
+    given, usual = (json.loads(shell(*plan, *more).out) for more in (("--bits", 32), ()))
+    assert given["stored_bytes"] == usual["stored_bytes"]
+    assert given["relative_error"] == usual["relative_error"]
+
+
 def test_compress_stores_factors_in_fewer_bits(shell: Shell, table: Path) -> None:
     plan = ("compress", table, "-k", 3, "-j", 1, "--bits", 4, "--basis-bits", 8, "-o", "out")
     found = shell(*plan)

@@ -100,7 +100,7 @@ def test_large_tables_are_drawn_as_an_even_sample() -> None:
 
 def test_what_is_no_compression_is_refused(run: Run, path: Path, tmp_path: Path) -> None:
     sweep = keep_sweep(path, k=2)
-    with pytest.raises(ParameterError, match="is a sweep run; give a folder"):
+    with pytest.raises(ParameterError, match="is a run of kind sweep; give a folder"):
         report_run(sweep.id)
     with pytest.raises(ParameterError, match="there is no run 'nothing'"):
         report_run("nothing")
