@@ -95,7 +95,7 @@ CASES = (
     CancelCase("measures, the map", "measure", "Testing the map", _measure),
     CancelCase("sweep", "sweep", "Sweeping", _sweep),
     CancelCase("evaluation, loading the model", "evaluate", "preparing|Loading", _evaluate),
-    CancelCase("evaluation, encoding", "evaluate", "fidelity: k = 5", _evaluate),
+    CancelCase("evaluation, encoding", "evaluate", "fidelity$", _evaluate),
     CancelCase("evaluation, bootstrap", "evaluate", "intervals", _bootstrap),
     CancelCase("model export, loading", "model", "Loading the model", _model),
     CancelCase("model export, packing", "model", "Packing", _model),

@@ -46,11 +46,7 @@ def test_it_leaves_a_run_of_its_own_kind(params: JsonObject) -> None:
     assert [result.check for result in results] == ["valence", "fidelity"]
     assert [score.variant for score in results[0].scores] == ["original", "k = 2", "SVD"]
     assert phases[0] == "Reading the table"
-    assert phases[-3:] == [
-        "Sentence fidelity: k = 2",
-        "Sentence fidelity: SVD",
-        "Sentence fidelity: intervals",
-    ]
+    assert phases[-2:] == ["Sentence fidelity", "Sentence fidelity: intervals"]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +74,7 @@ def test_rows_named_by_their_tensor_have_no_model(params: JsonObject) -> None:
 @pytest.mark.parametrize("phase", ["preparing", "original", "k = 2", "intervals"])
 def test_a_cancel_is_heard_in_every_phase(phase: str, params: JsonObject) -> None:
     def cancel(progress: Progress) -> None:
-        if progress.phase.endswith(phase):
+        if progress.phase.endswith(phase) or progress.detail == phase:
             raise Cancelled("enough")
 
     before = len(RunStore().list().runs)
