@@ -18,11 +18,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from engine import RunStore
 from tests.browser.driver import (
     CHROMIUM_ARGS,
-    LOAD_MILLISECONDS,
     WAIT_SECONDS,
-    collect_errors,
+    blank_page,
     find_chromium,
-    watch_runs,
 )
 from tests.browser.explorer import TinyTable, plant_table
 from tests.browser.server import Server, serve_script
@@ -117,20 +115,12 @@ def open_page(browser: Browser, request: pytest.FixtureRequest) -> PageOpener:
     def opener(
         *, width: int = 1440, height: int = 900, scheme: Literal["light", "dark"] = "light"
     ) -> Iterator[Page]:
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
-        )
-        watch_runs(context)
-        page = context.new_page()
-        page.set_default_timeout(LOAD_MILLISECONDS)
-        errors = collect_errors(page)
-        try:
-            yield page
-        finally:
-            if request.node.stash.get(_FAILED, False):
-                _save_screenshot(page, request.node.name, request.config)
-            context.close()
-        assert not errors, f"the browser's console shows {errors}"
+        with blank_page(browser, width=width, height=height, scheme=scheme) as page:
+            try:
+                yield page
+            finally:
+                if request.node.stash.get(_FAILED, False):
+                    _save_screenshot(page, request.node.name, request.config)
 
     return opener
 

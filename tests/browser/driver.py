@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,9 +131,17 @@ def watch_runs(context: BrowserContext) -> None:
 
 
 @contextmanager
-def lasting_page(browser: Browser) -> Iterator[Page]:
-    """A blank light page of 1440 × 900 for several tests; the console's errors fail its end."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+def blank_page(
+    browser: Browser,
+    *,
+    width: int = 1440,
+    height: int = 900,
+    scheme: Literal["light", "dark"] = "light",
+) -> Iterator[Page]:
+    """A page of its own; what the browser's console shows as errors fails its end."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
+    )
     watch_runs(context)
     page = context.new_page()
     page.set_default_timeout(LOAD_MILLISECONDS)

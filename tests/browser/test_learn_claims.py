@@ -20,9 +20,9 @@ from engine.lessons import HalfStep
 from pages.parts.palette import subspace_colour
 from tests.browser.conftest import PageOpener
 from tests.browser.driver import (
+    blank_page,
     chart_traces,
     find_keyed_chart,
-    lasting_page,
     open_app,
     settle,
     wait_until,
@@ -52,7 +52,7 @@ _COLOURS = """chart => Array.from(new Set(chart._fullData.flatMap(
 @pytest.fixture(scope="module")
 def shared(browser: Browser, app_server: Server, tiny: TinyTable) -> Iterator[Page]:
     """The Learn page on the tiny table, in whatever state the test before has left it."""
-    with lasting_page(browser) as page:
+    with blank_page(browser) as page:
         open_app(page, link(app_server, tiny.path))
         go_to_learn(page)
         yield page

@@ -24,7 +24,7 @@ from engine.run_differences import plan_figures
 from engine.runs import Run
 from engine.sweep import SweepConfig
 from tests.browser.conftest import REPOSITORY
-from tests.browser.driver import chart_traces, find_chart, lasting_page, settle, wait_until
+from tests.browser.driver import blank_page, chart_traces, find_chart, settle, wait_until
 from tests.browser.explorer import (
     TinyTable,
     download,
@@ -68,7 +68,7 @@ def other(store: RunStore, tiny: TinyTable) -> Run:
 @pytest.fixture(scope="module")
 def share(browser: Browser, app_server: Server, tiny: TinyTable) -> Iterator[Page]:
     """The Explore page on the run of the tiny table, its Share menu as the last test left it."""
-    with lasting_page(browser) as page:
+    with blank_page(browser) as page:
         open_tiny(page, app_server, tiny, map="PCA")
         yield page
 

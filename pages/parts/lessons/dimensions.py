@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import plotly.graph_objects as go
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from engine import lessons, spending
@@ -44,15 +46,9 @@ def show() -> None:
         (sides[0], "The same for all (*uniform*)", spent.even, spent.lost_even),
         (sides[1], "Where they save most (*optimal*)", spent.bought, spent.lost_bought),
     ):
-        with place:
-            st.markdown(f"**{name}**: {lost:.1%} of the energy lost")
-            picture(
-                place,
-                drawing.draw_spectra(spent.spectra.numpy(), kept, theme()),
-                key=f"lesson-spectra-{place is sides[0]}",
-                alt=f"Energy by direction of three subspaces; {', '.join(map(str, kept))} "
-                f"directions kept, {lost:.1%} of the energy lost.",
-            )
+        figure = drawing.draw_spectra(spent.spectra.numpy(), kept, theme())
+        said = f"Energy by direction of three subspaces; {', '.join(map(str, kept))} kept"
+        _show_side(place, name, lost, figure, key=f"lesson-spectra-{place is sides[0]}", said=said)
     st.markdown(
         f"Both store at most {spent.budget:,} numbers. (Here each subspace has $n_i$ = "
         f"{len(labels) // 3} rows of $d$ = {width} numbers, so that $\\lambda$ alone decides; "
@@ -74,9 +70,9 @@ def _show_bits(points: Tensor, labels: Tensor, j: int) -> None:
             "A direction need not be kept whole or cut off: its numbers can be stored roughly, in "
             "a few bits. Each bit more brings the squared error of a number down to about a "
             "quarter, which is worth much where numbers are large and little where they are small. "
-            "So each direction of variance "
-            "$\\sigma^2$ gets as many bits as bring all errors down to one level $\\theta$, and "
-            "those that lie below it get none (*reverse water-filling*):"
+            "So each direction of variance $\\sigma^2$ gets as many bits as bring all errors down "
+            "to one level $\\theta$, and those that lie below it get none (*reverse "
+            "water-filling*):"
         )
         st.latex(
             rf"\text{{bits}} = \tfrac{{1}}{{2}}\log_2\frac{{{ink(0)}{{\sigma^2}}}}{{\theta}}"
@@ -87,19 +83,21 @@ def _show_bits(points: Tensor, labels: Tensor, j: int) -> None:
         (sides[0], "The same for all that is kept", spent.even, spent.lost_even),
         (sides[1], "Where they save most", spent.bought, spent.lost_bought),
     ):
-        with place:
-            st.markdown(f"**{name}**: {lost:.1%} of the energy lost")
-            totals = ", ".join(f"{int(row.sum())}" for row in given)
-            picture(
-                place,
-                drawing.draw_bits(given.numpy(), theme()),
-                key=f"lesson-bits-{place is sides[0]}",
-                alt=f"Bits by direction of three subspaces; {totals} bits a row, {lost:.1%} of the "
-                "energy lost.",
-            )
+        figure = drawing.draw_bits(given.numpy(), theme())
+        totals = ", ".join(f"{int(row.sum())}" for row in given)
+        said = f"Bits by direction of three subspaces; {totals} a row"
+        _show_side(place, name, lost, figure, key=f"lesson-bits-{place is sides[0]}", said=said)
     st.markdown(
         f"The numbers of all rows take at most {spent.budget:,} bits on both sides. On "
         "**Explore**, the method *Coded* does this for a whole table, with the bits of the "
         "directions counted as well, and EM sends each row to where its error and its bits "
         "together cost least."
     )
+
+
+def _show_side(
+    place: DeltaGenerator, name: str, lost: float, figure: go.Figure, *, key: str, said: str
+) -> None:
+    """One of two ways to spend the same, and what it loses."""
+    place.markdown(f"**{name}**: {lost:.1%} of the energy lost")
+    picture(place, figure, key=key, alt=f"{said}, {lost:.1%} of the energy lost.")

@@ -290,7 +290,7 @@ def draw_bits(bits: NDArray[np.int64], theme: str) -> go.Figure:
         theme: ``"light"`` or ``"dark"``.
     """
     colours = [[subspace_colour(label, theme)] * len(row) for label, row in enumerate(bits)]
-    names = [f"{row.sum()} bits a row" for row in bits]
+    names = [f"{row.sum()} bits" for row in bits]
     figure = _finish_curve(_bars(bits, names, colours, "%{y} bits"), "direction", "bits", 300)
     return figure.update_yaxes(tickformat="d", dtick=1)
 
