@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 TENSOR_FILE = "factorization.safetensors"
 RECORD_FILE = "factorization.json"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _PLAIN_SCHEMA = 1
 _EVEN_SCHEMA = 3  # coded subspaces as they were before any release: of levels evenly apart
+_SINGLE_SCHEMA = 4  # of levels that hang on a number's own bits alone
 
 
 def save_factorization(factorization: Factorization, folder: Path) -> None:
@@ -80,7 +81,9 @@ def _schema_of(coding: Coding | MixedCoding | None) -> int:
     """The least that holds it, so that older versions read what they know."""
     if coding is None:
         return _PLAIN_SCHEMA
-    return 2 if isinstance(coding, Coding) else SCHEMA_VERSION
+    if isinstance(coding, Coding):
+        return 2
+    return SCHEMA_VERSION if coding.trellis else _SINGLE_SCHEMA
 
 
 def load_factorization(folder: Path) -> Factorization:
@@ -184,7 +187,7 @@ def _coordinates(
     tensors: Mapping[str, Tensor], cluster: int, coding: Coding | MixedCoding | None
 ) -> Stored:
     if isinstance(coding, MixedCoding):
-        return _mixed(tensors, f"coordinates.{cluster}")
+        return _mixed(tensors, f"coordinates.{cluster}", trellis=coding.trellises[cluster])
     codes = tensors[f"coordinates.{cluster}"]
     if coding is None:
         return codes
@@ -192,12 +195,15 @@ def _coordinates(
     return CodedMatrix(codes=codes, steps=steps, bits=coding.bits, columns=steps.shape[-1], group=1)
 
 
-def _mixed(tensors: Mapping[str, Tensor], name: str, *, turned: bool = False) -> MixedMatrix:
+def _mixed(
+    tensors: Mapping[str, Tensor], name: str, *, turned: bool = False, trellis: bool = False
+) -> MixedMatrix:
     return MixedMatrix(
         codes=tensors[name],
         steps=tensors[f"{name}.steps"],
         bits=tensors[f"{name}.bits"],
         turned=turned,
+        trellis=trellis,
     )
 
 

@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from engine.coding.levels import MOST_BITS, NORMAL_LOSSES
+from engine.coding.trellis import TRELLIS_LOSSES, WINDOW
 
 VECTOR_BYTES = 8  # a float32 step and the bits of a coordinate, a float16 step and those of a basis
 _HALVINGS = 60  # of the price's logarithm: to the last digit of a float
+_LOST = torch.tensor((1.0, *TRELLIS_LOSSES), dtype=torch.float64)  # of a coordinate, from 0 bits
+_TURNED = torch.tensor((1.0, *NORMAL_LOSSES), dtype=torch.float64)  # of its energy, by its vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,11 +67,11 @@ def allocate_bits(energies: Tensor, counts: Tensor, budget: int) -> BitAllocatio
     """The bits that lose least within a budget.
 
     Coordinate i of subspace c, of energy E, loses E·D(b) when stored at b bits, D being what the
-    levels of b bits lose of a normal number, and E·D(a) more when its eigenvector is stored at a
-    bits a number. It costs n_c·b + d·a bits, and `VECTOR_BYTES`. At a price of a bit each
-    takes the pair (b, a) whose loss and cost together are least; the price is the least that the
-    budget allows. What is left goes to single coordinates that a little lower price would give
-    more, and then bit by bit to where it saves most a byte.
+    trellis loses of normal numbers, and E·S(a) more when its eigenvector is stored at a bits a
+    number, S being what the levels of single numbers lose. It costs n_c·b + d·a bits, and
+    `VECTOR_BYTES`. At a price of a bit each takes the pair (b, a) whose loss and cost together are
+    least; the price is the least that the budget allows. What is left goes to single coordinates
+    that a little lower price would give more, and then bit by bit to where it saves most a byte.
 
     Args:
         energies: Shape (k, d), float64, not negative: Σ w·y² along each eigenvector.
@@ -80,7 +83,7 @@ def allocate_bits(energies: Tensor, counts: Tensor, budget: int) -> BitAllocatio
 
     Source: Huang and Schultheiss (1963), Shoham and Gersho (1988); README.md in this folder.
 
-    Cost: O(k·d·12²) for each of 60 prices.
+    Cost: O(k·d·120) for each of 60 prices.
     """
     found, missed, price = _find_price(_Market.of(energies, counts), budget)
     if missed is not None:
@@ -109,8 +112,8 @@ class _Market:
 
     @classmethod
     def of(cls, energies: Tensor, counts: Tensor) -> _Market:
-        some = torch.arange(1, MOST_BITS + 1)
-        pairs = torch.cat([torch.zeros(1, 2, dtype=torch.int64), torch.cartesian_prod(some, some)])
+        some = torch.cartesian_prod(torch.arange(1, WINDOW + 1), torch.arange(1, MOST_BITS + 1))
+        pairs = torch.cat([torch.zeros(1, 2, dtype=torch.int64), some])
         vectors = 8.0 * VECTOR_BYTES * (pairs[:, 0] > 0)
         costs = counts[:, None] * pairs[:, 0] + energies.shape[1] * pairs[:, 1] + vectors
         return cls(
@@ -134,8 +137,7 @@ class _Market:
 
 def _pair_losses(bits: Tensor, basis_bits: Tensor) -> Tensor:
     """The share of its energy that a coordinate stored at these bits loses; all of it at 0."""
-    lost = torch.tensor((1.0, *NORMAL_LOSSES), dtype=torch.float64)
-    return (lost[bits] + lost[basis_bits]).clamp(max=1.0)
+    return (_LOST[bits] + _TURNED[basis_bits]).clamp(max=1.0)
 
 
 def _find_price(market: _Market, budget: int) -> tuple[Tensor, Tensor | None, float]:
@@ -205,13 +207,14 @@ def _spend_rest(energies: Tensor, counts: Tensor, found: Tensor, budget: int) ->
     """
     held = found.clone()  # (2, k, d)
     used = held[0] > 0
-    saved = -torch.tensor((1.0, *NORMAL_LOSSES, NORMAL_LOSSES[-1]), dtype=torch.float64).diff()
+    saved = [-torch.cat([lost, lost[-1:]]).diff() for lost in (_LOST, _TURNED)]
     unit = torch.stack([counts, torch.full_like(counts, energies.shape[1])])  # of a byte more
     left = budget - _spent(held[0], held[1], counts)
     while True:
         full = held.sum(dim=2) % 8 == 0
         price = torch.where(full, unit, 0.0)
-        gains = torch.where(used, energies * saved[held], 0.0)
+        found = torch.stack([own[part] for own, part in zip(saved, held, strict=True)])
+        gains = torch.where(used, energies * found, 0.0)
         affordable = (gains > 0) & (price <= left).unsqueeze(2)
         if not bool(affordable.any()):
             return held

@@ -94,7 +94,11 @@ def read_coding(values: Mapping[str, Any]) -> Coding | MixedCoding:
     """
     if "row_bytes" not in values:
         return Coding(**values)
-    return MixedCoding(**{name: tuple(numbers) for name, numbers in values.items()})
+    trellis = values.get("trellis", False)  # development versions did not say
+    parts: dict[str, Any] = {
+        name: tuple(part) for name, part in values.items() if name != "trellis"
+    }
+    return MixedCoding(**parts, trellis=trellis)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

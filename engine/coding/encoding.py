@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from engine.coding.levels import nearest_levels
-from engine.coding.mixed import MixedMatrix, pack_columns, round_columns
+from engine.coding.mixed import (
+    MixedMatrix,
+    pack_codes,
+    pack_columns,
+    round_columns,
+    row_bytes,
+)
+from engine.coding.trellis import LEAST_BYTES, find_paths
 from engine.rows import row_slices
 
 _BLOCK_ROWS = 2048  # of sums over rows: what they take beside the rows is bounded
 _CUTS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.45)  # times the spread, which suits normal numbers
-_DESCENT_ROWS = 1024  # their products with all basis vectors stay in the cache
 _RIDGE = 1e-6  # of the mean energy of a code column: columns may be alike where rows are few
 
 
@@ -46,8 +51,7 @@ def encode_rows(
     """Code a basis and the rows' coordinates, each refitted to the other's codes.
 
     A round solves for the basis that the codes as they are explain the rows best with, codes it
-    anew, and then moves each coordinate to the level that leaves the least of its row, the others
-    held. Rounding thus makes good elsewhere what it lost here.
+    anew, and codes the rows along it. Rounding thus makes good elsewhere what it lost here.
 
     Args:
         points: Shape (m, d), float32, less the offset.
@@ -61,29 +65,23 @@ def encode_rows(
     Returns:
         The best state.
 
-    Cost: 2·m·j·(j + d) flops a round and as many again for its start; extra memory m·j numbers and
-    O(block·d).
+    Cost: 2·m·j·(j + 4·d) + 3,000·m·j flops a round and as many again for its start; extra memory
+    m·j numbers, 256 MB and O(block·d).
     """
-    task = _Task(points=points, weights=weights, bits=bits[0], on_block=partial(on_block, 0))
-    coded = _code_basis(basis, bits[1])
-    decoded = coded.decode()
-    inner = (decoded @ decoded.T).double()
-    levels = points @ (torch.linalg.pinv(inner, hermitian=True) @ decoded.double()).T.float()
-    steps = _best_steps(levels, weights, bits[0], task.on_block)
-    for rows in row_slices(len(points), _BLOCK_ROWS):
-        levels[rows] = round_columns(levels[rows], steps, bits[0])
-    best = _encoded(task, levels, steps, coded)
-    for number in range(1, 1 + rounds if len(basis) else 1):
-        task = replace(task, on_block=partial(on_block, number))
-        refitted = _refit_basis(task, levels, steps)
-        lengths = torch.linalg.vector_norm(refitted, dim=1)
-        steps = steps * lengths
-        coded = _code_basis(refitted / torch.where(lengths > 0, lengths, 1.0).unsqueeze(1), bits[1])
-        _move_levels(task, levels, steps, coded.decode())
-        found = _encoded(task, levels, steps, coded)
-        if not found.lost < best.lost:
+    best: EncodedRows | None = None
+    for number in range(1 + rounds if len(basis) else 1):
+        task = _Task(
+            points=points, weights=weights, bits=bits[0], on_block=partial(on_block, number)
+        )
+        found, levels = _encode_along(task, _code_basis(basis, bits[1]))
+        if best is not None and not found.lost < best.lost:
             break
         best = found
+        if number < rounds:
+            refitted = _refit_basis(task, levels, found.coordinates.steps)
+            lengths = torch.linalg.vector_norm(refitted, dim=1)
+            basis = refitted / torch.where(lengths > 0, lengths, 1.0).unsqueeze(1)
+    assert best is not None
     return best
 
 
@@ -103,15 +101,36 @@ class _Task:
             self.on_block()
 
 
-def _encoded(task: _Task, levels: Tensor, steps: Tensor, basis: MixedMatrix) -> EncodedRows:
-    decoded, lost = basis.decode(), 0.0
+def _encode_along(task: _Task, basis: MixedMatrix) -> tuple[EncodedRows, Tensor]:
+    """All rows along a basis as it was rounded, and the levels of their coordinates."""
+    decoded = basis.decode()
+    inner = (decoded @ decoded.T).double()
+    dual = (torch.linalg.pinv(inner, hermitian=True) @ decoded.double()).T.float()
+    levels = task.points @ dual
+    steps = _best_steps(levels, task.weights, task.bits, task.on_block)
+    width = row_bytes(task.bits)
+    codes, trellis = torch.empty(len(levels), width, dtype=torch.uint8), width >= LEAST_BYTES
+    products = torch.zeros(2, len(steps), dtype=torch.float64)
+    for rows in row_slices(len(levels), _BLOCK_ROWS):
+        numbers = levels[rows]
+        if trellis:
+            paths, found = find_paths(numbers, steps, task.bits, on_block=task.on_block)
+            codes[rows] = pack_codes(paths, task.bits)
+        else:
+            found = round_columns(numbers, steps, task.bits)
+            codes[rows] = pack_columns(found, task.bits)
+        weights = task.weights[rows]
+        products[0] += (weights @ (found * numbers)).double()
+        products[1] += (weights @ found.square()).double()
+        levels[rows] = found
+    fitted = (products[0] / products[1]).clamp(min=0).float()
+    steps = torch.where(products[1] > 0, fitted, steps)
+    lost = 0.0
     for rows in task.blocks(_BLOCK_ROWS):
         left = torch.addmm(task.points[rows], levels[rows] * steps, decoded, alpha=-1)
         lost += float(left.square_().sum(dim=1).double() @ task.weights[rows].double())
-    codes = pack_columns(levels, task.bits)
-    return EncodedRows(
-        coordinates=MixedMatrix(codes=codes, steps=steps, bits=task.bits), basis=basis, lost=lost
-    )
+    coordinates = MixedMatrix(codes=codes, steps=steps, bits=task.bits, trellis=trellis)
+    return EncodedRows(coordinates=coordinates, basis=basis, lost=lost), levels
 
 
 def _code_basis(basis: Tensor, bits: Tensor) -> MixedMatrix:
@@ -168,21 +187,3 @@ def _refit_basis(task: _Task, levels: Tensor, steps: Tensor) -> Tensor:
     mean = float(inner.diagonal().mean())
     inner.diagonal().add_(_RIDGE * mean if mean > 0 else 1.0)  # of no energy: nothing to solve
     return torch.linalg.solve(inner, cross).float()
-
-
-def _move_levels(task: _Task, levels: Tensor, steps: Tensor, basis: Tensor) -> None:
-    """One pass over the coordinates, each to its best level while the others are held, in place."""
-    scaled = basis * steps.unsqueeze(1)  # what one level more adds to a row
-    inner = scaled @ scaled.T
-    own = inner.diagonal().clamp(min=torch.finfo(torch.float32).tiny)
-    widths: list[int] = task.bits.tolist()
-    for rows in task.blocks(_DESCENT_ROWS):
-        # Turned: each coordinate's numbers then lie together.
-        held = levels[rows].T.contiguous()
-        left = torch.addmm(scaled @ task.points[rows].T, inner, held, alpha=-1)
-        for place, width in enumerate(widths):
-            wanted = torch.add(held[place], left[place] / own[place])
-            level = nearest_levels(wanted, width)
-            left.addr_(inner[:, place], level - held[place], alpha=-1)
-            held[place] = level
-        levels[rows] = held.T

@@ -20,7 +20,7 @@ from engine.errors import ParameterError
 from engine.progress import Progress, ProgressCallback
 from engine.rows import read_rows, row_slices
 
-ENCODING_ROUNDS = 4  # later ones gain under a hundredth of what the first did
+ENCODING_ROUNDS = 3  # the next gains a tenth of what the first did, and costs as much
 _NOTHING = 1e-12  # of the energy: what float32 rows lose when they are all alike
 _LEAST_ENERGY, _LONGEST_ROW = 1e-20, 1e30  # squared: their products stay well within float32
 _READ_ROWS = 8192  # of the rows of a subspace, copied

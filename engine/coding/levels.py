@@ -102,12 +102,12 @@ def levels_of(codes: Tensor, bits: Tensor | int) -> Tensor:
     Returns:
         The shape of the codes, float32.
     """
-    return levels_at(codes.add(_whole(_counts(bits) - 2)))
+    return look_up(LEVELS, codes.add(_whole(_counts(bits) - 2)))
 
 
-def levels_at(places: Tensor) -> Tensor:
-    """What stands at places of `LEVELS`, int32; fit for any device, torch.compile and export."""
-    table = LEVELS.to(places.device)
+def look_up(levels: Tensor, places: Tensor) -> Tensor:
+    """What stands at places of a table, int32; fit for any device, torch.compile and export."""
+    table = levels.to(places.device)
     if torch.compiler.is_exporting():  # ONNX cannot flatten what is empty
         return embedding(places, table.unsqueeze(1)).squeeze(-1)
     return table.index_select(0, places.flatten()).view(places.shape)

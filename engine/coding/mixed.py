@@ -9,13 +9,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from engine.coding.levels import MOST_BITS, levels_at, levels_of, nearest_codes, nearest_levels
+from engine.coding.levels import (
+    LEVELS,
+    MOST_BITS,
+    levels_of,
+    look_up,
+    nearest_codes,
+    nearest_levels,
+)
 from engine.coding.packing import packed_bytes
+from engine.coding.trellis import LEAST_BYTES, STATES, TRELLIS_LEVELS, WINDOW
 from engine.errors import ParameterError, ShapeError
 from engine.rows import row_slices
 from engine.wording import name_range
 
-_WINDOW = 24
+_WINDOW = 24  # bits read at once
+_AHEAD = 2  # bytes that a window fills, and a little more
 _ROUNDED_ROWS = 512  # at once: what is made of them on the way stays in the cache
 
 
@@ -23,7 +32,9 @@ _ROUNDED_ROWS = 512  # at once: what is made of them on the way stays in the cac
 class MixedMatrix:
     """Numbers of few bits, column by column: each is its level times its column's step.
 
-    A number of b bits has the 2**b levels of `engine.coding.levels`.
+    A number of b bits has the 2**b levels of `engine.coding.levels`, or, of a trellis, the level
+    that `engine.coding.trellis` gives to its bits and those before it in its row, the row's last
+    bits standing before its first.
 
     Attributes:
         codes: Shape (m, ⌈Σ bits / 8⌉), uint8: a row's numbers one after the other, the most
@@ -34,6 +45,7 @@ class MixedMatrix:
         bits: Shape (columns,), uint8, each 1 … `MOST_BITS`.
         turned: Whether it stands for its transpose, as a basis does: a basis vector is a column
             here, and a row to who reads it.
+        trellis: Whether levels hang on the bits before a number too.
 
     Raises:
         ParameterError: If bits or a step is out of range.
@@ -44,6 +56,7 @@ class MixedMatrix:
     steps: Tensor
     bits: Tensor
     turned: bool = False
+    trellis: bool = False
 
     def __post_init__(self) -> None:
         """Check that the parts describe one matrix."""
@@ -56,9 +69,10 @@ class MixedMatrix:
                 f"{self.codes.dtype}, {self.bits.dtype} of shape {tuple(self.bits.shape)} and "
                 f"{self.steps.dtype} of shape {tuple(self.steps.shape)}"
             )
-        if columns and not (int(self.bits.min()) >= 1 and int(self.bits.max()) <= MOST_BITS):
+        most = WINDOW if self.trellis else MOST_BITS
+        if columns and not (int(self.bits.min()) >= 1 and int(self.bits.max()) <= most):
             raise ParameterError(
-                f"each column must have 1 … {MOST_BITS} bits, got {int(self.bits.min())} … "
+                f"each column must have 1 … {most} bits, got {int(self.bits.min())} … "
                 f"{int(self.bits.max())}"
             )
         width = row_bytes(self.bits)
@@ -66,6 +80,10 @@ class MixedMatrix:
             raise ShapeError(
                 f"{columns} columns of {int(self.bits.sum())} bits in all need codes (rows, "
                 f"{width}), got {tuple(self.codes.shape)}"
+            )
+        if self.trellis and width < LEAST_BYTES:
+            raise ParameterError(
+                f"rows of a trellis have {LEAST_BYTES} bytes at least, got {width}"
             )
         if not bool(torch.isfinite(self.steps).all()) or bool((self.steps < 0).any()):
             raise ParameterError("steps must be finite and not negative")
@@ -100,7 +118,7 @@ class MixedMatrix:
             Shape (m, d), float32, new memory.
         """
         codes = self.codes if rows is None or self.turned else self.codes[rows]
-        numbers = unpack_columns(codes, self.bits).mul_(self.steps.float())
+        numbers = unpack_columns(codes, self.bits, trellis=self.trellis).mul_(self.steps.float())
         if not self.turned:
             return numbers
         return numbers.T if rows is None else numbers.T[rows]
@@ -130,6 +148,7 @@ class MixedCoding:
         basis_row_bytes: Of one row of each turned basis, which has d of them.
         bits: The least and the most of a coordinate; 0 and 0 where there are none.
         basis_bits: The same of a number of a basis.
+        trellis: Whether coordinates have the levels of a trellis where a row has `LEAST_BYTES`.
 
     Raises:
         ParameterError: If there are not as many numbers as subspaces, or one is out of range.
@@ -139,6 +158,7 @@ class MixedCoding:
     basis_row_bytes: tuple[int, ...]
     bits: tuple[int, int]
     basis_bits: tuple[int, int]
+    trellis: bool = False
 
     def __post_init__(self) -> None:
         """Check all."""
@@ -147,6 +167,7 @@ class MixedCoding:
             any(type(size) is not int or size < 0 for size in sizes)
             or len(self.row_bytes) != len(self.basis_row_bytes)
             or (len(self.bits), len(self.basis_bits)) != (2, 2)
+            or type(self.trellis) is not bool
         ):
             raise ParameterError(
                 "each subspace needs the bytes of a row of its coordinates and of its basis, and "
@@ -161,6 +182,7 @@ class MixedCoding:
             basis_row_bytes=tuple(basis.codes.shape[1] for basis in bases),
             bits=_least_and_most(coordinates),
             basis_bits=_least_and_most(bases),
+            trellis=any(block.trellis for block in coordinates),
         )
 
     @property
@@ -172,6 +194,11 @@ class MixedCoding:
     def named_basis_bits(self) -> str:
         """Bits of a number of a basis, as a person says them."""
         return name_range(self.basis_bits)
+
+    @property
+    def trellises(self) -> tuple[bool, ...]:
+        """Whether coordinates have the levels of a trellis, subspace by subspace."""
+        return tuple(self.trellis and width >= LEAST_BYTES for width in self.row_bytes)
 
     def row_bytes_of(self, dimensions: Sequence[int]) -> tuple[int, ...]:
         """Bytes of one row's coordinates, subspace by subspace."""
@@ -201,28 +228,50 @@ def round_columns(numbers: Tensor, steps: Tensor, bits: Tensor) -> Tensor:
     return found
 
 
-def unpack_columns(codes: Tensor, bits: Tensor) -> Tensor:
+def unpack_columns(codes: Tensor, bits: Tensor, *, trellis: bool = False) -> Tensor:
     """The levels that codes stand for; fit for any device, torch.compile and torch.export.
 
     Args:
         codes: Shape (m, ⌈Σ bits / 8⌉), uint8; see `MixedMatrix`.
         bits: Shape (d,), uint8.
+        trellis: As in `MixedMatrix`.
 
     Returns:
         Shape (m, d), float32.
     """
-    byte, shift, mask = _windows(bits)
     # Turned: whole columns are then gathered and shifted, 20 times as fast as numbers in rows.
-    bytes_ = pad(codes.T, (0, 0, 0, 2)).int()
+    if not trellis:
+        byte, shift, mask = _windows(bits)
+        windows = _read_windows(pad(codes.T, (0, 0, 0, 2)), byte, shift).bitwise_and_(mask)
+        return look_up(LEVELS, windows.add_(mask - 1)).T  # those of fewer bits come first
+    # Windows of one width, which begin before their numbers; before the first, the row's last.
+    end = bits.cumsum(0, dtype=torch.int32) + 8 * _AHEAD
+    byte = (end - WINDOW) >> 3
+    shift = (_WINDOW + 8 * byte - end).unsqueeze(1)
+    columns = pad(codes.T, (0, 0, 0, 2))
+    edge = _read_windows(columns, byte[-1:] - _AHEAD, shift[-1:]).bitwise_and_(STATES - 1)
+    ahead = torch.cat([edge.bitwise_right_shift(8), edge & 255]).to(torch.uint8)
+    windows = _read_windows(torch.cat([ahead, columns]), byte, shift).bitwise_and_(STATES - 1)
+    return look_up(TRELLIS_LEVELS.view(-1), windows.add_((bits.int() - 1).unsqueeze(1) * STATES)).T
+
+
+def _read_windows(columns: Tensor, byte: Tensor, shift: Tensor) -> Tensor:
+    """Three bytes of each row, so that the wanted bits are the last.
+
+    Args:
+        columns: Shape (bytes of a row, m), uint8.
+        byte: Shape (d,): the first of the three.
+        shift: Shape (d, 1): how many bits come after the wanted ones.
+    """
+    bytes_ = columns.int()
     words = bytes_[:-2] << 16 | bytes_[1:-1] << 8 | bytes_[2:]
-    # In place: new memory costs more than the arithmetic. And by its long name, as is the shift
-    # below: under the short one ONNX does not know it.
-    numbers = words.index_select(0, byte).bitwise_right_shift_(shift).bitwise_and_(mask)
-    return levels_at(numbers.add_(mask - 1)).T  # those of fewer bits come first
+    # In place: new memory costs more than the arithmetic. And by its long name, as are the shifts
+    # by tensors: under the short one ONNX does not know it.
+    return words.index_select(0, byte).bitwise_right_shift_(shift)
 
 
 def pack_columns(levels: Tensor, bits: Tensor) -> Tensor:
-    """Undo `unpack_columns`, exactly.
+    """Undo `unpack_columns` of single numbers' levels, exactly.
 
     Args:
         levels: Shape (m, d), float32, each one of those of its column's bits.
@@ -234,13 +283,29 @@ def pack_columns(levels: Tensor, bits: Tensor) -> Tensor:
     Raises:
         ParameterError: If a level is none of those.
     """
-    byte, shift, _ = _windows(bits)
     packed = torch.empty(len(levels), row_bytes(bits), dtype=torch.uint8)
     for rows in row_slices(len(levels)):
         numbers = nearest_codes(levels[rows], bits)
         if not torch.equal(levels_of(numbers, bits), levels[rows]):
             raise ParameterError("a level does not fit the bits of its column")
-        words = numbers.T << shift
+        packed[rows] = pack_codes(numbers, bits)
+    return packed
+
+
+def pack_codes(codes: Tensor, bits: Tensor) -> Tensor:
+    """Codes side by side as `MixedMatrix` has them.
+
+    Args:
+        codes: Shape (m, d), whole numbers, each within its column's bits.
+        bits: Shape (d,), uint8.
+
+    Returns:
+        Shape (m, ⌈Σ bits / 8⌉), uint8; bits that no number needs are 0.
+    """
+    byte, shift, _ = _windows(bits)
+    packed = torch.empty(len(codes), row_bytes(bits), dtype=torch.uint8)
+    for rows in row_slices(len(codes)):
+        words = codes[rows].T.int() << shift
         bytes_ = torch.zeros(packed.shape[1] + 2, words.shape[1], dtype=torch.int32)
         for place, part in enumerate((words >> 16, words >> 8 & 255, words & 255)):
             bytes_.index_add_(0, byte + place, part)  # numbers share a byte, never a bit

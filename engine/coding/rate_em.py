@@ -12,10 +12,15 @@ from engine.clustering.statistics import CHUNK_ROWS, ScatterStatistics
 from engine.clustering.weighted_rows import WeightedRows, weighted_sum
 from engine.coding.allocation import BitAllocation, allocate_bits
 from engine.coding.levels import NORMAL_LOSSES
-from engine.coding.mixed import round_columns
+from engine.coding.mixed import round_columns, row_bytes
+from engine.coding.trellis import LEAST_BYTES, TRELLIS_LOSSES
 from engine.rows import row_slices
 
 _LOSSES = torch.tensor((0.0, *NORMAL_LOSSES))
+# What the trellis leaves of what single numbers lose; no row is sent through it before the end.
+_LEFT = torch.tensor(
+    [1.0, *(own / single for own, single in zip(TRELLIS_LOSSES, NORMAL_LOSSES, strict=False))]
+)
 _ADDED_ROWS = 4 * CHUNK_ROWS  # at once: as many as a few hundred columns take no half second for
 _EMPTIED = 1e-3  # of its energy left: float32 products keep 1e-7 of what was taken away
 
@@ -53,7 +58,10 @@ class CodedSubspace:
         squares = coordinates.square()
         # The basis is rounded as well, which costs a row the more the longer its coordinates are.
         kept = squares @ (1 - _LOSSES[self.basis_bits.long()])
-        return (norms - kept + rounded.sub_(coordinates).square_().sum(dim=1)).clamp_(min=0)
+        lost = rounded.sub_(coordinates).square_()
+        if row_bytes(self.bits) >= LEAST_BYTES:
+            lost = lost.mul_(_LEFT[self.bits.long()])
+        return (norms - kept + lost.sum(dim=1)).clamp_(min=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

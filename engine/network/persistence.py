@@ -23,9 +23,10 @@ from engine.network.shape import LayerShape
 from engine.network.surgery import Swap
 from engine.sources.models import COMPRESSED as METHOD
 
-_PLAIN, _EVEN, _CODED = 1, 2, 3
-"""Formats: of all that is not coded, as older versions read it; of coded plans in a development
-version, with levels evenly apart; of coded plans."""
+_PLAIN, _EVEN, _SINGLE, _CODED = 1, 2, 3, 4
+"""Formats: of all that is not coded, as older versions read it; of coded plans in development
+versions, with levels evenly apart, and with levels of single numbers; of coded plans."""
+_READ = (_PLAIN, _SINGLE, _CODED)
 
 
 class SubspaceConfig(QuantizationConfigMixin):
@@ -50,7 +51,7 @@ class SubspaceConfig(QuantizationConfigMixin):
                 "this model holds coded subspaces of a development version of subspace-atlas, "
                 "whose levels this one does not know; compress the model it was made from again"
             )
-        if format_version not in (_PLAIN, _CODED):
+        if format_version not in _READ:
             raise FormatError(
                 f"this model was written in format {format_version}, this version of "
                 f"subspace-atlas reads up to {_CODED}; update it"
@@ -70,7 +71,7 @@ class SubspaceConfig(QuantizationConfigMixin):
         """
         known = {"quant_method", "format_version", "layer"}
         version = config_dict.get("format_version", _PLAIN)
-        if set(config_dict) != known and version in (_PLAIN, _CODED):
+        if set(config_dict) != known and version in _READ:
             raise FormatError(
                 f"quantization_config in config.json needs exactly {sorted(known)}, got "
                 f"{sorted(config_dict)}; the file is damaged"
@@ -165,7 +166,9 @@ def attach(model: Any, swap: Swap) -> None:  # noqa: ANN401 - PreTrainedModel, n
     if not hasattr(model, "config"):
         return
     shape = swap.embedding.shape
-    version = _CODED if isinstance(shape.coding, MixedCoding) else _PLAIN
+    version = _PLAIN
+    if isinstance(shape.coding, MixedCoding):
+        version = _CODED if shape.coding.trellis else _SINGLE
     config = SubspaceConfig(shape.as_dict(), version)
     quantizer = SubspaceQuantizer(config)
     quantizer.swap = swap

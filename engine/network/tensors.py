@@ -9,6 +9,7 @@ from engine.coding.codes import Stored, parts_of
 from engine.coding.levels import MOST_BITS
 from engine.coding.mixed import MixedCoding, row_bytes
 from engine.coding.packing import bits_for, pack_integers
+from engine.coding.trellis import WINDOW
 from engine.errors import FormatError
 from engine.factorization import Factorization
 from engine.network.shape import LayerShape
@@ -83,12 +84,15 @@ def check_bits(shape: LayerShape, bits: Tensor, basis_bits: Tensor) -> None:
         FormatError: If not.
     """
     assert isinstance(shape.coding, MixedCoding)
-    widths = (shape.coding.row_bytes, shape.coding.basis_row_bytes)
-    for own, expected in zip((bits, basis_bits), widths, strict=True):
+    coding = shape.coding
+    for own, expected, most in (
+        (bits, coding.row_bytes, WINDOW if coding.trellis else MOST_BITS),
+        (basis_bits, coding.basis_row_bytes, MOST_BITS),
+    ):
         found = tuple(map(row_bytes, own.split(shape.dimensions)))
-        if found != expected or not bool(((own > 0) & (own <= MOST_BITS)).all()):
+        if found != expected or not bool(((own > 0) & (own <= most)).all()):
             raise FormatError(
                 f"the bits of the columns make rows of {found} bytes, and the codes have "
-                f"{expected}, of 1 … {MOST_BITS} bits a column; they are another layer's, or the "
+                f"{expected}, of 1 … {most} bits a column; they are another layer's, or the "
                 "file is damaged"
             )

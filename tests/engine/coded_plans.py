@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.coding.levels import levels_of
-from engine.coding.mixed import MixedMatrix, pack_columns
+from engine.coding.mixed import MixedMatrix, pack_codes, row_bytes
+from engine.coding.trellis import LEAST_BYTES
 from engine.factorization import Factorization, FitRecord
 from engine.table import EmbeddingTable
 
@@ -26,6 +26,7 @@ def coded_plan(
     affine: bool = False,
     sizes: Sequence[int] | None = None,
     most_bits: int = 5,
+    trellis: bool = True,
     seed: int = 0,
 ) -> Factorization:
     """A coded plan, its rows about as long as those of a normal table.
@@ -37,6 +38,8 @@ def coded_plan(
         affine: Whether subspaces have offsets.
         sizes: n_1 … n_k; drawn where left out.
         most_bits: Of a coordinate.
+        trellis: Whether levels hang on the bits before a number too, as those of fits do; not so
+            in what development versions wrote.
         seed: Of all that is drawn.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -48,7 +51,7 @@ def coded_plan(
     counts = labels.bincount(minlength=k).tolist()
     bases = [random_mixed(width, j, 8, generator, turned=True) for j in dimensions]
     blocks = [
-        random_mixed(count, j, most_bits, generator)
+        random_mixed(count, j, most_bits, generator, trellis=trellis)
         for count, j in zip(counts, dimensions, strict=True)
     ]
     offsets = [torch.randn(width, generator=generator).half() for _ in dimensions]
@@ -68,22 +71,23 @@ def random_mixed(
     generator: torch.Generator,
     *,
     turned: bool = False,
+    trellis: bool = False,
 ) -> MixedMatrix:
-    """Random levels of random bits; all columns spread about as far, whatever their bits."""
+    """Random codes of random bits; all columns spread about as far, whatever their bits."""
     bits = torch.randint(1, most_bits + 1, (columns,), generator=generator).to(torch.uint8)
     steps = 0.2 * (torch.rand(columns, generator=generator) + 0.5)
     return MixedMatrix(
-        codes=pack_columns(random_levels(rows, bits, generator), bits),
+        codes=pack_codes(random_codes(rows, bits, generator), bits),
         steps=steps.half() if turned else steps,
         bits=bits,
         turned=turned,
+        trellis=trellis and row_bytes(bits) >= LEAST_BYTES,
     )
 
 
-def random_levels(rows: int, bits: Tensor, generator: torch.Generator) -> Tensor:
-    """Levels of columns of these bits, each level as likely: shape (rows, columns)."""
-    drawn = torch.rand(rows, len(bits), generator=generator)
-    return levels_of((drawn * torch.exp2(bits.float())).int(), bits)
+def random_codes(rows: int, bits: Tensor, generator: torch.Generator) -> Tensor:
+    """Codes of columns of these bits, each as likely: shape (rows, columns)."""
+    return (torch.rand(rows, len(bits), generator=generator) * torch.exp2(bits.float())).int()
 
 
 def fit_coded(table: EmbeddingTable, *_: object, **__: object) -> Factorization:

@@ -220,8 +220,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "record empty": (cut(RECORD_FILE, 0), r"factorization\.json cannot be read"),
     "record is a list": (write(RECORD_FILE, "[1, 2]"), "is not a factorization of ours"),
     "record of another program": (write(RECORD_FILE, '{"a": 1}'), "is not a factorization of ours"),
-    "newer schema": (change_header(schema=5), "has schema 5, this version reads up to 4; update"),
-    "schema as text": (change_header(schema="1"), "has schema 1, this version reads up to 4"),
+    "newer schema": (change_header(schema=6), "has schema 6, this version reads up to 5; update"),
+    "schema as text": (change_header(schema="1"), "has schema 1, this version reads up to 5"),
     "codes of before": (change_header(schema=3), "of a development version, .*; compress again"),
     "coded, but not how": (change_header(schema=2), r"should hold \[.coding.*, it holds"),
     "unknown key": (change_header(color="red"), r"should hold .*it holds \['color'"),
@@ -334,7 +334,8 @@ def test_damage_to_coded_factors_is_said(name: str, tmp_path: Path) -> None:
     rows=st.integers(1, 30),
     dimensions=st.lists(st.integers(0, 9), min_size=1, max_size=5),
     affine=st.booleans(),
-    most_bits=st.integers(1, 12),
+    most_bits=st.integers(1, 10),
+    trellis=st.booleans(),
     seed=st.integers(0, 999),
 )
 @settings(max_examples=60, deadline=None)
@@ -344,15 +345,24 @@ def test_a_coded_plan_comes_back_bit_for_bit(
     dimensions: list[int],
     affine: bool,
     most_bits: int,
+    trellis: bool,
     seed: int,
 ) -> None:
     folder = tmp_path_factory.mktemp("plan")
-    found = coded_plan(rows, 9, dimensions, affine=affine, most_bits=most_bits, seed=seed)
+    found = coded_plan(
+        rows, 9, dimensions, affine=affine, most_bits=most_bits, trellis=trellis, seed=seed
+    )
     found.save(folder)
     tensors = stored_tensors(folder)
     assert found.stored_bytes == sum(size for _, size in tensors.values())
     assert len(tensors) == (6 + affine) * found.k + (found.k > 1)
-    assert json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))["schema"] == 4
+    header = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    assert found.coding is not None
+    assert trellis or not found.coding.trellis  # type: ignore[union-attr]
+    assert header["schema"] == (5 if found.coding.trellis else 4)  # type: ignore[union-attr]
+    if not trellis:  # as development versions wrote it, who knew of no other
+        del header["coding"]["trellis"]
+        (folder / RECORD_FILE).write_text(json.dumps(header), encoding="utf-8")
     loaded = Factorization.load(folder)
     assert torch.equal(loaded.labels, found.labels)
     assert torch.equal(loaded.reconstruct(), found.reconstruct())
@@ -369,6 +379,8 @@ def zeros(*shape: int) -> torch.Tensor:
 
 MIXED = {"row_bytes": [3, 0, 1], "basis_row_bytes": [4, 0, 1], "bits": [3, 5], "basis_bits": [2, 8]}
 MIXED_DAMAGES: dict[str, tuple[Damage, str]] = {
+    "levels of another kind": (change_header(schema=5), "disagree"),
+    "levels of no kind": (change_header(coding=MIXED | {"trellis": "no"}), "is damaged"),
     "of schema 2": (change_header(schema=2), "json and factorization.safetensors disagree"),
     "of an old schema": (change_header(schema=1), r"should hold .*it holds \['coding'"),
     "no coding": (change_header(coding=None), "is damaged"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.coding.encoding import encode_rows
+from engine.coding.mixed import round_columns
 from engine.errors import Cancelled
 
 
@@ -65,12 +66,24 @@ def test_rounds_pay_where_bits_are_few() -> None:
     assert refitted.lost < 0.97 * plain.lost
 
 
-def test_twelve_bits_along_every_direction_lose_next_to_nothing() -> None:
+def test_many_bits_along_every_direction_lose_next_to_nothing() -> None:
     points, weights, basis = problem(50, 8, 8, 1)
-    found = encode_rows(points, weights, basis, (as_bits(12, 8), as_bits(12, 8)), rounds=2)
-    # A uniform quantiser of 12 bits loses 5e-7 of a number's energy, for bases and coordinates;
-    # the largest of 50 numbers are cut off a little more.
+    found = encode_rows(points, weights, basis, (as_bits(10, 8), as_bits(12, 8)), rounds=2)
+    # Levels of 10 bits lose 3e-6 of a normal number's energy; the largest of 50 are cut off a
+    # little more.
     assert found.lost <= 1e-5 * true_loss(points, weights, torch.zeros_like(points))
+
+
+def test_paths_lose_a_fifth_less_than_levels_of_single_numbers() -> None:
+    points, weights, basis = problem(400, 64, 40, 0)
+    bits = as_bits(2, 40)
+    found = encode_rows(points, weights, basis, (bits, as_bits(12, 40)), rounds=0)
+    coordinates = points @ basis.T
+    spread = ((weights @ coordinates.square()) / weights.sum()).sqrt()
+    rounded = (round_columns(coordinates, spread, bits) * spread) @ basis
+    assert found.lost - true_loss(points, weights, coordinates @ basis) <= 0.8 * (
+        true_loss(points, weights, rounded) - true_loss(points, weights, coordinates @ basis)
+    )
 
 
 @pytest.mark.parametrize(("m", "j"), [(0, 2), (3, 0), (0, 0)])
@@ -86,7 +99,7 @@ def test_rows_block_by_block_are_rows_at_once(monkeypatch: pytest.MonkeyPatch) -
     widths = (as_bits(2, 6), as_bits(4, 6))
     whole = encode_rows(points, weights, basis, widths, rounds=1)
     monkeypatch.setattr("engine.coding.encoding._BLOCK_ROWS", 7)
-    monkeypatch.setattr("engine.coding.encoding._DESCENT_ROWS", 5)
+    monkeypatch.setattr("engine.coding.trellis._MOST_ROWS", 5)
     blocks: list[int] = []
     found = encode_rows(points, weights, basis, widths, rounds=1, on_block=blocks.append)
     # Sums in another order; a level on the edge of two cells may fall to the other.

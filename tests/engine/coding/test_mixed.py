@@ -131,6 +131,12 @@ def test_bytes_are_those_of_the_three_tensors() -> None:
         ({"bits": as_bits([1, 6, 13, 3])}, ParameterError, r"must have 1 … 12 bits, got 1 … 13"),
         ({"steps": torch.tensor([1.0, math.nan, 1, 1])}, ParameterError, "must be finite"),
         ({"steps": torch.tensor([1.0, -1, 1, 1])}, ParameterError, "not negative"),
+        (
+            {"bits": as_bits([1, 6, 10, 6]), "trellis": True},
+            ParameterError,
+            "8 bytes at least",
+        ),
+        ({"trellis": True}, ParameterError, r"must have 1 … 10 bits, got 1 … 12"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(
