@@ -16,6 +16,8 @@ from engine.errors import MemoryShortageError
 
 FLOAT_BYTES = 4
 _FIT_FIXED = 50_000_000  # blocks, samples and threads' buffers of any fit, however small
+_PATHS = 1 << 28  # costs of the ways that a block of rows may be coded, at most
+_PATH_ROW = 150_000  # the same of a few rows with few columns
 _SLACK = 1.25  # what the allocator cannot use again
 _SOLVER_NUMBERS = 12  # of d × d in float64: an eigen-solve and its workspace
 _FIT_ROW = 150  # labels, norms, residuals and orders of a row
@@ -78,10 +80,11 @@ def coded_fit_bytes(n: int, d: int, *, k: int) -> int:
         k: Subspaces.
     """
     # At worst nearly all rows lie in one subspace with bits along every direction: they are copied
-    # as float32, their levels beside them.
-    rows = 2 * n * d * FLOAT_BYTES
+    # as float32, their levels beside them, and their codes, those of the best round and the last.
+    rows = n * d * (2 * FLOAT_BYTES + 2)
     frames = d * d * (2 * k * SUBSPACE_NUMBER_BYTES + 8 * _SOLVER_NUMBERS)  # sums added up anew
-    return round(_FIT_FIXED + _SLACK * (rows + n * _FIT_ROW + frames))
+    paths = min(_PATHS, n * (_PATH_ROW + d * 1024 * FLOAT_BYTES))
+    return round(_FIT_FIXED + paths + _SLACK * (rows + n * _FIT_ROW + frames))
 
 
 def layout_bytes(n: int) -> int:
