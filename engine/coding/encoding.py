@@ -79,6 +79,7 @@ def encode_rows(
         best = found
         if number < rounds:
             refitted = _refit_basis(task, levels, found.coordinates.steps)
+            del levels  # before the next are made
             lengths = torch.linalg.vector_norm(refitted, dim=1)
             basis = refitted / torch.where(lengths > 0, lengths, 1.0).unsqueeze(1)
     assert best is not None

@@ -114,8 +114,8 @@ def _add_up(turned: Tensor, columns: _Columns, costs: Tensor, edge: Tensor | Non
     Args:
         turned: Shape (j, m).
         columns: Of the j.
-        costs: Shape (j + 1 or more, `STATES`, m): Σ ((what it stands for − number)² − number²) up
-            to a number, of the best way to the window that ends there.
+        costs: Shape (j + 1 or more, `STATES`, m): Σ (what it stands for − number)² up to a
+            number, of the best way to the window that ends there.
         edge: The window before the first number, shape (m,); any where left out.
     """
     costs[0].fill_(0 if edge is None else torch.inf)
@@ -124,6 +124,8 @@ def _add_up(turned: Tensor, columns: _Columns, costs: Tensor, edge: Tensor | Non
     for place, (width, own) in enumerate(zip(columns.widths, columns.scaled, strict=True)):
         # Windows that differ in their first bits alone lead to the same ones.
         best = costs[place].unflatten(0, (1 << width, -1)).amin(dim=0)
+        # Without the square sums would be of the size of the rows, and small columns lost in them.
+        best.add_(turned[place].square())
         cost = costs[place + 1].unflatten(0, (-1, 1 << width))
         torch.add(best.unsqueeze(1), own.square().view(-1, 1 << width, 1), out=cost)
         costs[place + 1].addr_(own, turned[place], alpha=-2)
