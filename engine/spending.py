@@ -98,7 +98,8 @@ def spend_bits(points: Tensor, labels: Tensor, j: int, bits: int) -> SpentBits:
 
     Returns:
         Both ways, of coordinates alone: bases are not counted, nor rounded. Coordinates lose what
-        normal numbers do; `engine.coding.allocation` does the same for whole tables, all counted.
+        normal numbers do by themselves; `engine.coding.allocation` does alike for whole tables, all
+        counted, with what a trellis loses.
     """
     statistics = _count(points, labels)
     k, d = statistics.sums.shape

@@ -81,9 +81,16 @@ def _schema_of(coding: Coding | MixedCoding | None) -> int:
     """The least that holds it, so that older versions read what they know."""
     if coding is None:
         return _PLAIN_SCHEMA
-    if isinstance(coding, Coding):
-        return 2
-    return SCHEMA_VERSION if coding.trellis else _SINGLE_SCHEMA
+    return 2 if isinstance(coding, Coding) else SCHEMA_VERSION
+
+
+def _schema_said(header: Mapping[str, object], coding: Coding | MixedCoding | None) -> int:
+    """The schema that writes a coding so: development versions did not say of a trellis."""
+    if isinstance(coding, MixedCoding) and "trellis" not in cast(
+        "dict[str, Any]", header["coding"]
+    ):
+        return _SINGLE_SCHEMA
+    return _schema_of(coding)
 
 
 def load_factorization(folder: Path) -> Factorization:
@@ -116,7 +123,7 @@ def load_factorization(folder: Path) -> Factorization:
     expected = sum(len(parts_of(part)) for part in stored) + affine * k + (k > 1)
     declared = (dimensions, header["rows"], header["columns"], coding, header["schema"], expected)
     found = (list(factorization.dimensions), *factorization.shape, factorization.coding)
-    if declared != (*found, _schema_of(coding), len(tensors)):
+    if declared != (*found, _schema_said(header, coding), len(tensors)):
         raise FormatError(f"{folder} is damaged: {RECORD_FILE} and {TENSOR_FILE} disagree")
     return factorization
 

@@ -67,7 +67,8 @@ def allocate_bits(energies: Tensor, counts: Tensor, budget: int) -> BitAllocatio
     """The bits that lose least within a budget.
 
     Coordinate i of subspace c, of energy E, loses E·D(b) when stored at b bits, D being what the
-    trellis loses of normal numbers, and E·S(a) more when its eigenvector is stored at a bits a
+    trellis loses of normal numbers (rows too short for one lose somewhat more, which is not known
+    before their bits are), and E·S(a) more when its eigenvector is stored at a bits a
     number, S being what the levels of single numbers lose. It costs n_c·b + d·a bits, and
     `VECTOR_BYTES`. At a price of a bit each takes the pair (b, a) whose loss and cost together are
     least; the price is the least that the budget allows. What is left goes to single coordinates
@@ -213,8 +214,8 @@ def _spend_rest(energies: Tensor, counts: Tensor, found: Tensor, budget: int) ->
     while True:
         full = held.sum(dim=2) % 8 == 0
         price = torch.where(full, unit, 0.0)
-        found = torch.stack([own[part] for own, part in zip(saved, held, strict=True)])
-        gains = torch.where(used, energies * found, 0.0)
+        next_bit = torch.stack([own[part] for own, part in zip(saved, held, strict=True)])
+        gains = torch.where(used, energies * next_bit, 0.0)
         affordable = (gains > 0) & (price <= left).unsqueeze(2)
         if not bool(affordable.any()):
             return held

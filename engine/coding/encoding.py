@@ -59,25 +59,28 @@ def encode_rows(
         basis: Orthonormal rows, shape (j, d), float32.
         bits: Of each coordinate and of each basis vector's numbers, shape (j,), uint8.
         rounds: Most rounds; they end with one that gains nothing.
-        on_block: Called with the number of the round, 0 for what comes before the first, after
-            every few rows; may raise to stop.
+        on_block: Called with how many rows were coded, in all rounds together, after every few;
+            may raise to stop.
 
     Returns:
         The best state.
 
-    Cost: 2·m·j·(j + 4·d) + 3,000·m·j flops a round and as many again for its start; extra memory
+    Cost: 2·m·j·(j + 3·d) + 3,000·m·j flops a round and as many again for its start; extra memory
     m·j numbers, 256 MB and O(block·d).
     """
     best: EncodedRows | None = None
     for number in range(1 + rounds if len(basis) else 1):
         task = _Task(
-            points=points, weights=weights, bits=bits[0], on_block=partial(on_block, number)
+            points=points,
+            weights=weights,
+            bits=bits[0],
+            on_block=partial(_add, on_block, number * len(points)),
         )
         found, levels = _encode_along(task, _code_basis(basis, bits[1]))
         if best is not None and not found.lost < best.lost:
             break
         best = found
-        if number < rounds:
+        if len(basis) and number < rounds:
             refitted = _refit_basis(task, levels, found.coordinates.steps)
             del levels  # before the next are made
             lengths = torch.linalg.vector_norm(refitted, dim=1)
@@ -93,13 +96,17 @@ class _Task:
     points: Tensor
     weights: Tensor
     bits: Tensor
-    on_block: Callable[[], None]
+    on_block: Callable[[int], None]
 
-    def blocks(self, block_rows: int) -> Iterator[slice]:
-        """All rows, a few at a time; told of after each."""
-        for rows in row_slices(len(self.points), block_rows):
+    def coded_blocks(self) -> Iterator[slice]:
+        """All rows once they are coded, a few at a time; told of after each."""
+        for rows in row_slices(len(self.points), _BLOCK_ROWS):
             yield rows
-            self.on_block()
+            self.on_block(len(self.points))
+
+
+def _add(on_block: Callable[[int], None], before: int, done: int) -> None:
+    on_block(before + done)
 
 
 def _encode_along(task: _Task, basis: MixedMatrix) -> tuple[EncodedRows, Tensor]:
@@ -108,14 +115,15 @@ def _encode_along(task: _Task, basis: MixedMatrix) -> tuple[EncodedRows, Tensor]
     inner = (decoded @ decoded.T).double()
     dual = (torch.linalg.pinv(inner, hermitian=True) @ decoded.double()).T.float()
     levels = task.points @ dual
-    steps = _best_steps(levels, task.weights, task.bits, task.on_block)
+    steps = _best_steps(levels, task.weights, task.bits, partial(task.on_block, 0))
     width = row_bytes(task.bits)
     codes, trellis = torch.empty(len(levels), width, dtype=torch.uint8), width >= LEAST_BYTES
     products = torch.zeros(2, len(steps), dtype=torch.float64)
     for rows in row_slices(len(levels), _BLOCK_ROWS):
         numbers = levels[rows]
         if trellis:
-            paths, found = find_paths(numbers, steps, task.bits, on_block=task.on_block)
+            told = partial(_add, task.on_block, rows.start)
+            paths, found = find_paths(numbers, steps, task.bits, on_block=told)
             codes[rows] = pack_codes(paths, task.bits)
         else:
             found = round_columns(numbers, steps, task.bits)
@@ -127,7 +135,7 @@ def _encode_along(task: _Task, basis: MixedMatrix) -> tuple[EncodedRows, Tensor]
     fitted = (products[0] / products[1]).clamp(min=0).float()
     steps = torch.where(products[1] > 0, fitted, steps)
     lost = 0.0
-    for rows in task.blocks(_BLOCK_ROWS):
+    for rows in task.coded_blocks():
         left = torch.addmm(task.points[rows], levels[rows] * steps, decoded, alpha=-1)
         lost += float(left.square_().sum(dim=1).double() @ task.weights[rows].double())
     coordinates = MixedMatrix(codes=codes, steps=steps, bits=task.bits, trellis=trellis)
@@ -180,7 +188,7 @@ def _refit_basis(task: _Task, levels: Tensor, steps: Tensor) -> Tensor:
     (j, d) = len(steps), task.points.shape[1]
     inner = torch.zeros(j, j, dtype=torch.float64)
     cross = torch.zeros(j, d, dtype=torch.float64)
-    for rows in task.blocks(_BLOCK_ROWS):
+    for rows in task.coded_blocks():
         coordinates = levels[rows] * steps
         weighted = coordinates * task.weights[rows].unsqueeze(1)
         inner += weighted.T @ coordinates

@@ -269,10 +269,10 @@ def _encode_subspace(
 ) -> tuple[EncodedRows, Tensor | None]:
     """The rows of one subspace as codes, and its offset as it is stored."""
     rounds = ENCODING_ROUNDS + 1  # and the start
+    before, n = rounds * int((step.labels < cluster).sum()), len(step.labels)
 
-    def report(number: int) -> None:
-        done, total = cluster * rounds + number, len(step.subspaces) * rounds
-        progress(Progress(phase="Coding rows", done=done, total=total))
+    def report(done: int) -> None:
+        progress(Progress(phase="Coding rows", done=before + done, total=rounds * n))
 
     subspace = step.subspaces[cluster]
     offset = None if subspace.offset is None else in_half(subspace.offset, "offsets")
@@ -292,5 +292,5 @@ def _encode_subspace(
         rounds=ENCODING_ROUNDS,
         on_block=report,
     )
-    report(ENCODING_ROUNDS + 1)
+    report(rounds * len(members))
     return coded, offset

@@ -24,7 +24,7 @@ from engine.rows import row_slices
 from engine.wording import name_range
 
 _WINDOW = 24  # bits read at once
-_AHEAD = 2  # bytes that a window fills, and a little more
+_AHEAD = 2  # bytes that hold a trellis's window
 _ROUNDED_ROWS = 512  # at once: what is made of them on the way stays in the cache
 
 
@@ -42,7 +42,7 @@ class MixedMatrix:
             gathered.
         steps: Shape (columns,), float32 or float16: what one of a level stands for, about the
             spread of the column's numbers; finite, not negative.
-        bits: Shape (columns,), uint8, each 1 … `MOST_BITS`.
+        bits: Shape (columns,), uint8, each 1 … `MOST_BITS`, of a trellis 1 … `WINDOW`.
         turned: Whether it stands for its transpose, as a basis does: a basis vector is a column
             here, and a row to who reads it.
         trellis: Whether levels hang on the bits before a number too.
@@ -249,7 +249,9 @@ def unpack_columns(codes: Tensor, bits: Tensor, *, trellis: bool = False) -> Ten
     byte = (end - WINDOW) >> 3
     shift = (_WINDOW + 8 * byte - end).unsqueeze(1)
     columns = pad(codes.T, (0, 0, 0, 2))
-    edge = _read_windows(columns, byte[-1:] - _AHEAD, shift[-1:]).bitwise_and_(STATES - 1)
+    three = byte[-1] - _AHEAD + torch.arange(3, dtype=byte.dtype, device=byte.device)
+    last = _read_windows(columns.index_select(0, three), byte[-1:] * 0, shift[-1:])
+    edge = last.bitwise_and_(STATES - 1)
     ahead = torch.cat([edge.bitwise_right_shift(8), edge & 255]).to(torch.uint8)
     windows = _read_windows(torch.cat([ahead, columns]), byte, shift).bitwise_and_(STATES - 1)
     return look_up(TRELLIS_LEVELS.view(-1), windows.add_((bits.int() - 1).unsqueeze(1) * STATES)).T

@@ -38,7 +38,7 @@ def find_paths(
     bits: Tensor,
     *,
     levels: Tensor = TRELLIS_LEVELS,
-    on_block: Callable[[], None] = lambda: None,
+    on_block: Callable[[int], None] = lambda _: None,
 ) -> tuple[Tensor, Tensor]:
     """The codes that stand for what is nearest to each row as a whole: Viterbi's algorithm.
 
@@ -47,7 +47,7 @@ def find_paths(
         steps: What a unit of each column's levels stands for, shape (j,), float32, not negative.
         bits: Shape (j,), each 1 … `WINDOW`, together `WINDOW` at least.
         levels: As `TRELLIS_LEVELS`.
-        on_block: Called after every few rows; may raise to stop.
+        on_block: Called with how many rows are done after every few; may raise to stop.
 
     Returns:
         Codes, shape (m, j), int16, and the levels that they stand for, shape (m, j), float32.
@@ -57,13 +57,13 @@ def find_paths(
     (1990).
 
     Cost: about 3·`STATES` flops a number; extra memory `STATES` numbers for each number of a block
-    of rows, at most 256 MB.
+    of rows, at most 256 MB, or those of one row.
     """
     widths: list[int] = bits.tolist()
     codes = torch.empty(numbers.shape, dtype=torch.int16)
     found = torch.empty_like(numbers)
     length = max(len(widths), _BEFORE + _AFTER) + 1
-    block = max(8, min(_MOST_ROWS, _MOST_COSTS // (STATES * length)))
+    block = max(1, min(_MOST_ROWS, _MOST_COSTS // (STATES * length)))
     room = torch.empty(length, STATES, min(block, len(numbers)))
     # By the largest: squares of what is far from 1 would leave float32.
     unit = max([torch.finfo(torch.float32).tiny, *steps.tolist()])
@@ -75,7 +75,7 @@ def find_paths(
         for place, width in enumerate(widths):
             codes[rows, place] = (windows[place] & ((1 << width) - 1)).short()
             found[rows, place] = levels[width - 1][windows[place]]
-        on_block()
+        on_block(rows.stop)
     return codes, found
 
 

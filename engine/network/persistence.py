@@ -5,6 +5,7 @@ Imported by `engine.network.registration` once transformers is; see README.md in
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -16,7 +17,6 @@ from transformers.quantizers.auto import (
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from engine.coding.mixed import MixedCoding
 from engine.errors import FormatError
 from engine.network.embedding import SubspaceEmbedding
 from engine.network.shape import LayerShape
@@ -27,6 +27,14 @@ _PLAIN, _EVEN, _SINGLE, _CODED = 1, 2, 3, 4
 """Formats: of all that is not coded, as older versions read it; of coded plans in development
 versions, with levels evenly apart, and with levels of single numbers; of coded plans."""
 _READ = (_PLAIN, _SINGLE, _CODED)
+
+
+def _format_of(layer: Mapping[str, Any]) -> int:
+    """The format that a layer's sizes are written in: what is said of its coding tells."""
+    coding = layer.get("coding")
+    if not isinstance(coding, Mapping) or "row_bytes" not in coding:
+        return _PLAIN
+    return _CODED if "trellis" in coding else _SINGLE
 
 
 class SubspaceConfig(QuantizationConfigMixin):
@@ -77,6 +85,11 @@ class SubspaceConfig(QuantizationConfigMixin):
                 f"{sorted(config_dict)}; the file is damaged"
             )
         config = cls(config_dict.get("layer", {}), version)
+        if version != _format_of(config.layer):
+            raise FormatError(
+                f"config.json says format {version}, and describes a layer of format "
+                f"{_format_of(config.layer)}; the file is damaged"
+            )
         return (config, kwargs) if return_unused_kwargs else config
 
 
@@ -166,10 +179,8 @@ def attach(model: Any, swap: Swap) -> None:  # noqa: ANN401 - PreTrainedModel, n
     if not hasattr(model, "config"):
         return
     shape = swap.embedding.shape
-    version = _PLAIN
-    if isinstance(shape.coding, MixedCoding):
-        version = _CODED if shape.coding.trellis else _SINGLE
-    config = SubspaceConfig(shape.as_dict(), version)
+    layer = shape.as_dict()
+    config = SubspaceConfig(layer, _format_of(layer))
     quantizer = SubspaceQuantizer(config)
     quantizer.swap = swap
     model.config.quantization_config = config

@@ -85,14 +85,20 @@ def check_bits(shape: LayerShape, bits: Tensor, basis_bits: Tensor) -> None:
     """
     assert isinstance(shape.coding, MixedCoding)
     coding = shape.coding
+    limits = [WINDOW if trellis else MOST_BITS for trellis in coding.trellises]
     for own, expected, most in (
-        (bits, coding.row_bytes, WINDOW if coding.trellis else MOST_BITS),
-        (basis_bits, coding.basis_row_bytes, MOST_BITS),
+        (bits, coding.row_bytes, limits),
+        (basis_bits, coding.basis_row_bytes, [MOST_BITS] * shape.k),
     ):
-        found = tuple(map(row_bytes, own.split(shape.dimensions)))
-        if found != expected or not bool(((own > 0) & (own <= most)).all()):
+        parts = own.split(shape.dimensions)
+        found = tuple(map(row_bytes, parts))
+        within = [
+            bool(((part > 0) & (part <= limit)).all())
+            for part, limit in zip(parts, most, strict=True)
+        ]
+        if found != expected or not all(within):
             raise FormatError(
                 f"the bits of the columns make rows of {found} bytes, and the codes have "
-                f"{expected}, of 1 … {most} bits a column; they are another layer's, or the "
-                "file is damaged"
+                f"{expected}, of 1 … {MOST_BITS} bits a column, of a trellis 1 … {WINDOW}; they "
+                "are another layer's, or the file is damaged"
             )

@@ -94,19 +94,22 @@ def test_nothing_to_code_is_fine(m: int, j: int) -> None:
     assert found.lost == pytest.approx(true_loss(points[:m], weights[:m], torch.zeros(m, 4)))
 
 
-def test_rows_block_by_block_are_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    points, weights, basis = problem(300, 12, 6, 5)
-    widths = (as_bits(2, 6), as_bits(4, 6))
+@pytest.mark.parametrize("j", [6, 40])
+def test_rows_block_by_block_are_rows_at_once(j: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    points, weights, basis = problem(300, 2 * j, j, 5)
+    widths = (as_bits(2, j), as_bits(4, j))
     whole = encode_rows(points, weights, basis, widths, rounds=1)
+    assert whole.coordinates.trellis == (j == 40)
     monkeypatch.setattr("engine.coding.encoding._BLOCK_ROWS", 7)
     monkeypatch.setattr("engine.coding.trellis._MOST_ROWS", 5)
-    blocks: list[int] = []
-    found = encode_rows(points, weights, basis, widths, rounds=1, on_block=blocks.append)
+    told: list[int] = []
+    found = encode_rows(points, weights, basis, widths, rounds=1, on_block=told.append)
     # Sums in another order; a level on the edge of two cells may fall to the other.
     assert found.lost == pytest.approx(whole.lost, rel=1e-3)
-    assert blocks == sorted(blocks)
-    assert set(blocks) == {0, 1}
-    assert blocks.count(1) > 2 * 300 / 7
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0, 600)
+    # Where paths are looked for, five rows at a time: as many as any block has, and what is left.
+    assert len(set(told)) == 1 + 2 * (2 * 43 if j == 40 else 1)
 
 
 def test_rows_of_zeros_come_back_as_zeros() -> None:

@@ -186,16 +186,18 @@ def test_offsets_too_small_for_float16_are_refused() -> None:
 
 def test_progress_never_goes_back_and_comes_block_by_block() -> None:
     seen: list[Progress] = []
-    rows = WeightedRows.of(spectrum(9000, 12))
-    request = CodedRequest(k=2, max_bytes=20_000, affine=False, max_iterations=3, tolerance=0)
-    fit_coded(rows, request, progress=seen.append)
+    rows = WeightedRows.of(spectrum(6000, 40))
+    request = CodedRequest(k=2, max_bytes=120_000, affine=False, max_iterations=3, tolerance=0)
+    found = fit_coded(rows, request, progress=seen.append)
+    assert all(block.trellis for block in found.coordinates)
     for phase in ("Fitting coded subspaces", "Coding rows"):
         done = [one.done for one in seen if one.phase == phase]
         assert done == sorted(done)
         assert done[-1] <= seen[-1].total
-        # 9,000 rows: five chunks of distances a step, 36 blocks of paths a round.
-        assert len(done) > 3 * 5
-    assert (seen[-1].done, seen[-1].total) == (8, 8)
+        # 6,000 rows: three chunks of distances a step, 24 blocks of paths a round.
+        assert len(done) > 3 * 3
+    assert len({one.done for one in seen if one.phase == "Coding rows"}) > 24
+    assert (seen[-1].done, seen[-1].total) == (24_000, 24_000)
 
 
 def test_too_few_bytes_say_what_is_taken() -> None:

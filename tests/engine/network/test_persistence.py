@@ -195,7 +195,7 @@ def test_config_json_of_a_coded_plan_is_of_a_format_of_its_own(tmp_path: Path) -
     save_compressed(tmp_path, "bert", bits="coded")
     plan = case_of("bert").stored("coded")
     settings = json.loads((tmp_path / "config.json").read_text())["quantization_config"]
-    assert settings["format_version"] == 3  # its rows are too short for a trellis
+    assert settings["format_version"] == 4
     assert plan.coding is not None
     assert settings["layer"]["coding"] == json.loads(json.dumps(asdict(plan.coding)))
 

@@ -115,12 +115,39 @@ def test_onnx_says_the_same(plan: Factorization, tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0], outputs_of(model).numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_short_rows_that_claim_to_be_of_a_trellis_are_read_as_what_they_are(
-    plan: Factorization,
-) -> None:
-    """Whether a row is long enough is seen from its bytes, which a file cannot fake."""
+def test_bits_out_of_range_are_refused_where_the_bytes_would_fit(plan: Factorization) -> None:
     layer = SubspaceEmbedding(plan)
     bits = layer.state_dict()["bits"].clone()
-    bits[0] = 11
-    with pytest.raises(FormatError, match=r"1 … 10 bits a column"):
+    taken = bits[1:9].sum() - 8
+    bits[0], bits[1:9] = bits[0] + taken, 1
+    assert bits[0] > 10
+    with pytest.raises(FormatError, match="of a trellis 1 … 10; they are"):
         layer.load_state_dict({"bits": bits}, strict=False)
+
+
+@pytest.mark.parametrize("damage", ["no trellis", "format 3", "format 1"])
+def test_a_folder_that_contradicts_itself_is_refused(
+    plan: Factorization, tmp_path: Path, damage: str
+) -> None:
+    """It would be decoded to other rows."""
+    model_of(plan).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    settings = config["quantization_config"]
+    if damage == "no trellis":
+        del settings["layer"]["coding"]["trellis"]
+    else:
+        settings["format_version"] = int(damage[-1])
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(FormatError, match="describes a layer of format"):
+        tf.BertModel.from_pretrained(tmp_path)
+
+
+def test_a_folder_of_a_development_version_is_read(tmp_path: Path) -> None:
+    plan = coded_plan(80, WIDTH, (40, 5), most_bits=4, trellis=False)
+    model = model_of(plan)
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantization_config"]["format_version"] = 3
+    del config["quantization_config"]["layer"]["coding"]["trellis"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert torch.equal(outputs_of(tf.BertModel.from_pretrained(tmp_path)), outputs_of(model))
