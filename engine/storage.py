@@ -86,11 +86,9 @@ def _schema_of(coding: Coding | MixedCoding | None) -> int:
 
 def _schema_said(header: Mapping[str, object], coding: Coding | MixedCoding | None) -> int:
     """The schema that writes a coding so: development versions did not say of a trellis."""
-    if isinstance(coding, MixedCoding) and "trellis" not in cast(
-        "dict[str, Any]", header["coding"]
-    ):
-        return _SINGLE_SCHEMA
-    return _schema_of(coding)
+    said = cast("Mapping[str, object]", header.get("coding", {}))
+    single = isinstance(coding, MixedCoding) and "trellis" not in said
+    return _SINGLE_SCHEMA if single else _schema_of(coding)
 
 
 def load_factorization(folder: Path) -> Factorization:

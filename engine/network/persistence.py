@@ -85,7 +85,8 @@ class SubspaceConfig(QuantizationConfigMixin):
                 f"{sorted(config_dict)}; the file is damaged"
             )
         config = cls(config_dict.get("layer", {}), version)
-        if version != _format_of(config.layer):
+        # What is no layer at all is refused where it is read.
+        if isinstance(config.layer, Mapping) and version != _format_of(config.layer):
             raise FormatError(
                 f"config.json says format {version}, and describes a layer of format "
                 f"{_format_of(config.layer)}; the file is damaged"
