@@ -84,12 +84,13 @@ class SubspaceConfig(QuantizationConfigMixin):
                 f"quantization_config in config.json needs exactly {sorted(known)}, got "
                 f"{sorted(config_dict)}; the file is damaged"
             )
-        config = cls(config_dict.get("layer", {}), version)
+        layer = config_dict.get("layer", {})
+        config = cls(layer, version)
         # What is no layer at all is refused where it is read.
-        if isinstance(config.layer, Mapping) and version != _format_of(config.layer):
+        if isinstance(layer, Mapping) and version != _format_of(layer):
             raise FormatError(
                 f"config.json says format {version}, and describes a layer of format "
-                f"{_format_of(config.layer)}; the file is damaged"
+                f"{_format_of(layer)}; the file is damaged"
             )
         return (config, kwargs) if return_unused_kwargs else config
 
