@@ -22,7 +22,7 @@ from pages.parts.atlas.subspaces import show_subspaces
 from pages.parts.atlas.token_card import show_token
 from pages.parts.atlas.tokens import listed, say_how_to_select, show_tokens
 from pages.parts.model_download import has_model
-from pages.parts.plan import choose_plan, differs
+from pages.parts.plan import choose_plan, controls_of, differs
 from pages.parts.state import Source, View
 from pages.parts.wording import literal
 
@@ -88,11 +88,28 @@ def _show_above(source: Source, table: EmbeddingTable, plan: dict[str, Any] | No
         and not made
         and differs(plan, view.config, table.dense_bytes)
     ):
+        _tell_apart(view)
+    return view
+
+
+def _tell_apart(view: View) -> None:
+    """The sidebar holds another plan; where it can, it takes over this one's settings."""
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
             ":material/info: This is another plan than the one in the sidebar, which is made when "
-            "you press **Compress**."
+            "you press **Compress**.",
+            width="content",
         )
-    return view
+        controls = controls_of(view.config)
+        if controls is not None:
+            st.button(
+                "Set the sidebar to this one",
+                key="take-over",
+                type="tertiary",
+                icon=":material/keyboard_return:",
+                on_click=st.session_state.update,
+                args=(controls,),
+            )
 
 
 def _headline(table: EmbeddingTable, view: View | None) -> None:

@@ -79,6 +79,15 @@ def choose_share(table: EmbeddingTable) -> str:
     return f"{percent:g}%"
 
 
+def share_of(max_bytes: int | str) -> float | None:
+    """What the control of the size says for a plan's; None where it cannot say it."""
+    try:
+        percent = float(str(max_bytes).removesuffix("%"))
+    except ValueError:
+        return None
+    return percent if str(max_bytes).endswith("%") and percent in _PERCENTS else None
+
+
 def choose_rest(table: EmbeddingTable, k: int | str, share: str) -> dict[str, Any] | None:
     """What the size comes to, then the weights and what most people leave alone.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -12,6 +13,7 @@ from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
 from engine.frequencies.language_names import name_language
 from engine.frequencies.row_use import NO_WEIGHTS
 from engine.frequencies.running_text import languages
+from engine.plans import CompressionConfig
 from pages.parts.uploads import keep_upload
 from pages.parts.wording import literal
 
@@ -46,6 +48,25 @@ class AdvancedChoice:
     power: float
     floor: float
     moves: int
+
+
+def controls_of(config: CompressionConfig) -> dict[str, Any]:
+    """What these controls say where they ask for this plan: key → value."""
+    found: dict[str, Any] = {
+        "allocation": _BEST if config.allocation == "optimal" else _SAME,
+        "loss": config.loss,
+        "affine": config.affine,
+        "moves": config.moves,
+        "power": float(config.weight_power),
+        "floor": float(config.weight_floor),
+    }
+    if config.weights == NO_WEIGHTS:
+        return {**found, "weights": _NONE}
+    if config.weights == "en":
+        return {**found, "weights": _ENGLISH}
+    if config.weights in languages():
+        return {**found, "weights": _LANGUAGE, "language": config.weights}
+    return {**found, "weights": _FILE, _LAST_TEXT: config.weights}
 
 
 def choose_allocation() -> str:

@@ -32,7 +32,9 @@ LASTING = (
     *("k", "auto", "by", "rate", "j", "bits", "basis-bits", "starts", "seed"),
 )
 
-_LARGEST_K = 32
+_BY_RATE, _BY_DIMENSION = "Rate", "Dimension"
+_PERCENTS = range(5, 100, 5)
+_LARGEST_K, _MOST_STARTS = 32, 20
 # What makes a plan another one; seed, starts and moves only look longer or elsewhere for the same.
 _KIND = ("j", "rate", "allocation", "affine", "loss", "weights", "bits")
 _WEIGHING = ("weight_power", "weight_floor")
@@ -126,6 +128,47 @@ def _subspaces(config: CompressionConfig) -> int | str:
     return {"svd": 1, "coded": DEFAULT_CODED_K}.get(config.method, DEFAULT_K)
 
 
+def controls_of(made: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the controls say where they ask for a plan that was made: key → value.
+
+    Args:
+        made: As `choose_plan` gives it.
+
+    Returns:
+        None where there is no control for something of it, such as one dimension for each subspace.
+    """
+    try:
+        config = CompressionConfig.of(made)
+    except EngineError:
+        return None
+    k, size = _subspaces(config), _size_controls(config)
+    if size is None or config.n_init > _MOST_STARTS or (k != "auto" and int(k) > _LARGEST_K):
+        return None
+    return {
+        **size,
+        "auto": k == "auto",
+        **({} if k == "auto" else {"k": k}),
+        "bits": "32" if config.bits is None else str(config.bits),
+        "basis-bits": str(config.basis_bits),
+        "starts": config.n_init,
+        "seed": config.seed,
+        **fit.controls_of(config),
+    }
+
+
+def _size_controls(config: CompressionConfig) -> dict[str, Any] | None:
+    if config.max_bytes is not None:
+        share = coded_plan.share_of(config.max_bytes)
+        return None if share is None else {"method": coded_plan.CODED, "bytes": share}
+    if config.rate is None:
+        named = {"method": coded_plan.PLAIN, "by": _BY_DIMENSION, "j": config.j}
+        return named if isinstance(config.j, int) else None
+    percent = round(100 * config.rate, 6)
+    if percent not in _PERCENTS:
+        return None
+    return {"method": coded_plan.PLAIN, "by": _BY_RATE, "rate": int(percent)}
+
+
 def _usual_ks(n: int) -> dict[str, int]:
     return {
         coded_plan.PLAIN: min(DEFAULT_K, n),
@@ -169,13 +212,13 @@ def _choose_size(d: int, *, auto: bool) -> _Size:
     by_rate = auto or (
         st.segmented_control(
             "Size by",
-            ["Rate", "Dimension"],
-            default="Rate",
+            [_BY_RATE, _BY_DIMENSION],
+            default=_BY_RATE,
             required=True,
             key="by",
             bind="query-params",
         )
-        == "Rate"
+        == _BY_RATE
     )
     if not by_rate:
         clamp("j", max(2, d))
@@ -183,10 +226,10 @@ def _choose_size(d: int, *, auto: bool) -> _Size:
         return _Size(rate=None, j=min(j, d))
     percent = st.slider(
         "Compression rate",
-        5,
-        95,
+        _PERCENTS[0],
+        _PERCENTS[-1],
         40,
-        5,
+        _PERCENTS.step,
         format="%d %%",
         key="rate",
         bind="query-params",
@@ -230,7 +273,7 @@ def _choose_starts() -> tuple[int, int]:
     n_init = st.slider(
         "Starts",
         1,
-        20,
+        _MOST_STARTS,
         DEFAULT_STARTS,
         key="starts",
         bind="query-params",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -546,6 +547,45 @@ def test_map_says_where_the_sidebar_holds_another_plan(table: Path) -> None:
     assert not said(app)
     app.slider(key="rate").set_value(50).run()
     assert said(app)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"k": 3, "rate": 0.6, "seed": 7, "n_init": 2, "moves": 1, "affine": True},
+        {"k": 1, "method": "svd", "rate": 0.5},
+        {"rate": None, "j": 2, "bits": 4, "basis_bits": 8, "loss": "huber"},
+        {"allocation": "optimal", "weights": "en", "weight_power": 0.75, "weight_floor": 4.0},
+        {"weights": "de"},
+        {"method": "coded", "rate": None, "max_bytes": "20%", "weights": "en"},
+    ],
+    ids=str,
+)
+def test_sidebar_takes_over_the_settings_of_a_run(
+    table: Path, queue: FakeQueue, monkeypatch: pytest.MonkeyPatch, plan: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(row_use, "table_token_counts", lambda *_: torch.arange(ROWS).double())
+    run = keep_run(table, **plan)
+    app = open_file(table, run=run, map="PCA", k="4", rate="80")
+    app.button(key="take-over").click().run()
+    assert not app.exception
+    assert not any("another plan than" in item.value for item in app.caption)
+    next(button for button in app.sidebar.button if button.label == "Compress").click().run()
+    assert not app.exception
+    made = CompressionConfig(**RunStore().load(run).record.config)
+    wanted = CompressionConfig(**queue.submitted[0][1]["config"])
+    assert replace(wanted, neighbours=made.neighbours) == made
+
+
+@pytest.mark.parametrize(
+    "plan", [{"rate": None, "j": (2, 3), "k": None}, {"rate": 0.42}, {"n_init": 30}], ids=str
+)
+def test_sidebar_does_not_offer_what_it_has_no_control_for(
+    table: Path, plan: dict[str, Any]
+) -> None:
+    app = open_file(table, run=keep_run(table, **plan), map="PCA", k="4", rate="80")
+    assert any("another plan than" in item.value for item in app.caption)
+    assert not [button for button in app.button if button.key == "take-over"]
 
 
 def test_settings_of_a_later_version_are_no_reason_to_fail(table: Path) -> None:
