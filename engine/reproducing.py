@@ -33,6 +33,7 @@ _ALWAYS = (
 )  # also where left out
 _MEASURED = ("neighbours", "queries")  # settings of a plan that checks have no use for
 _CHECKED = ("run", "checks", "options")  # what a job that checks a plan is given
+_READING = ("words", "stsb", "probe")  # checks whose data are a folder's or the hub's
 _TOLD = ("data", "text", "probe_task")
 _SUFFIXES = (".npy", ".npz", ".safetensors", ".json", ".vec", ".txt", ".gz", ".tsv", ".tokens")
 _LINE = 88
@@ -162,6 +163,12 @@ def cautions(record: RunRecord) -> tuple[str, ...]:
         found.append(
             "The command has one seed for the plan and the checks, the run had two; the snippet "
             "has both."
+        )
+    reading = [name for name in record.config.get("checks", ()) if name in _READING]
+    if reading and not record.config["options"].get("data"):
+        found.append(
+            f"The data of {', '.join(reading)} came from the folder that SUBSPACE_ATLAS_DATA "
+            "named, or from the hub; where neither is at hand, add --data FOLDER."
         )
     now = installed_versions()
     other = [

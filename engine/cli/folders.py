@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.screen import print_json, show_figures, show_place, show_record
+from engine.cli.screen import (
+    plain_console,
+    print_json,
+    show_figures,
+    show_place,
+    show_record,
+)
+from engine.errors import FormatError
 
 if TYPE_CHECKING:
     from engine.factorization import Factorization
@@ -44,6 +52,7 @@ def info(folder: Path, as_json: bool) -> None:
         print_json({"run": str(run.folder), "holds": _held(run, is_model), **asdict(run.record)})
     else:
         show_record(run, _held(run, is_model))
+        _show_command(run)
 
 
 @click.command()
@@ -93,6 +102,16 @@ def report(run: str, output: Path, as_json: bool) -> None:
         print_json({"report": str(output)})
     else:
         show_place("Report", output)
+
+
+def _show_command(run: Run) -> None:
+    """The command that makes a run again, which says its settings; none of a model in memory."""
+    from engine.reproducing import command_line
+
+    if not run.record.source["spec"]:
+        return
+    with suppress(FormatError):  # of a later version, whose settings this one does not know
+        plain_console().print(f"\n{command_line(run.record)}", soft_wrap=True)
 
 
 def _describe(factorization: Factorization) -> dict[str, object]:

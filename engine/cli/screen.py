@@ -228,8 +228,6 @@ def show_record(run: Run, held: str) -> None:
     for key, value in record.figures.get("model", {}).get("after", {}).items():
         if value is not None:
             table.add_row(f"model: {key.replace('_', ' ')}", _figure(value))
-    given = {key: value for key, value in record.config.items() if value is not None}
-    table.add_row("settings", ", ".join(f"{key}={value}" for key, value in given.items()))
     table.add_row("took", f"{record.wall_seconds:.1f} s")
     console.print(table)
 

@@ -111,9 +111,10 @@ def _say(pair: Pair) -> None:
     """Who is closer and who moved, in a sentence, then in figures."""
     first, second, found = pair.first, pair.second, pair.difference
     if abs(second.error - first.error) <= EVEN * max(first.error, second.error):
-        winner = "**About even**"
+        winner, beside = "**About even**", ""
     else:
-        winner = "**A is closer**" if first.error < second.error else "**B is closer**"
+        winner = f"**{'A' if first.error < second.error else 'B'} loses less**"
+        beside = _tokens_disagree(pair)
     if pair.regrouped:
         moved = f"**{found.share_moved:.0%} of the tokens moved** to another subspace."
     else:
@@ -122,7 +123,7 @@ def _say(pair: Pair) -> None:
     st.markdown(
         f":material/balance: {winner}: A loses {first.error:.2%} of the energy in "
         f"{short_bytes(first.factorization.stored_bytes)}, B {second.error:.2%} in "
-        f"{short_bytes(second.factorization.stored_bytes)}. {moved}"
+        f"{short_bytes(second.factorization.stored_bytes)}. {moved}{beside}"
     )
     row = st.container(horizontal=True, key="pair-figures")
     if pair.regrouped:
@@ -165,6 +166,18 @@ def _say(pair: Pair) -> None:
             f":material/info: Without a partner: {alone}. Tokens of a subspace that is only in one "
             "plan count as moved."
         )
+
+
+def _tokens_disagree(pair: Pair) -> str:
+    """Why most tokens may be closer in the plan that loses more."""
+    nearer = pair.difference.closer_in_first - pair.difference.closer_in_second
+    if nearer * (pair.second.error - pair.first.error) >= 0:
+        return ""
+    better, nearer_in = ("A", "B") if nearer < 0 else ("B", "A")
+    return (
+        f" More tokens are closer in {nearer_in} all the same: what {better} saves, it saves where "
+        "a row has much to lose."
+    )
 
 
 def _metric(row: DeltaGenerator, figure: tuple[str, str], below: str, about: str) -> None:

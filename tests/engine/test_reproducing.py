@@ -280,3 +280,14 @@ def test_what_to_mind_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert said[2].startswith(f"Made with torch 0.0.1 (here {torch.__version__})")
     plain = make_record(config={"rate": 0.4, "weights": "en"}, versions=installed_versions())
     assert cautions(plain) == ()
+
+
+def test_checks_that_read_data_say_where_it_was() -> None:
+    def said(checks: list[str], **options: object) -> bool:
+        told = CHECKS | {"checks": checks, "options": {"seed": 4, **options}}
+        found = cautions(make_record(kind="evaluate", config=told))
+        return any("add --data" in sentence for sentence in found)
+
+    assert said(["valence", "stsb"])
+    assert not said(["valence", "fidelity"])
+    assert not said(["stsb"], data="/somewhere")

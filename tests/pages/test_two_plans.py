@@ -120,6 +120,27 @@ def test_same_plan_twice_moves_nothing(path: Path) -> None:
     assert "**0 tokens** moved" in [item.value for item in app.markdown]
 
 
+def test_most_tokens_closer_in_the_plan_that_loses_more(path: Path) -> None:
+    # Few long rows on one axis, many short ones on another: one direction can hold either.
+    rows = np.random.default_rng(3).normal(scale=0.01, size=(N, D)).astype(np.float32)
+    rows[:10, 0] += 20
+    rows[10:, 1] += 1
+    np.save(path, rows)
+    text = path.with_name("counted.txt")
+    text.write_text("dog " * 500, encoding="utf-8")
+    path.with_suffix(".tokens.txt").write_text(
+        "\n".join(["dog" if row == 60 else f"never{row}" for row in range(N)]), encoding="utf-8"
+    )
+    best = keep_run(path, k=1, j=1, method="svd")
+    weighted = keep_run(
+        path, k=1, j=1, method="svd", weights=str(text), weight_power=1.0, weight_floor=0.0
+    )
+    said = sentence(open_page(path, pair_a=weighted, pair_b=best))
+    assert "**B loses less**" in said
+    assert "More tokens are closer in A all the same: what B saves" in said
+    assert "all the same" not in sentence(open_page(path, pair_a=best, pair_b=best))
+
+
 def test_link_names_both_plans_and_opens_the_view(path: Path) -> None:
     first, second = keep_run(path), keep_run(path, k=2, j=6)
     keep_run(path, k=4, j=2)  # newer than either

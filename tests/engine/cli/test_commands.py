@@ -301,7 +301,7 @@ def test_info_of_a_compression(shell: Shell, table: Path) -> None:
     shell("compress", table, "-k", 3, "-j", 1, "-o", "run")
     found = shell("info", "run")
     assert (found.code, found.err) == (0, "")
-    for text in ("lines, k = 3, j = 1", "compress", "180 × 8", "relative error", "n_init=10"):
+    for text in ("lines, k = 3, j = 1", "compress", "180 × 8", "relative error", "--starts=10"):
         assert text in found.out
     assert "None" not in found.out
     values = json.loads(shell("info", "run", "--json").out)
