@@ -117,6 +117,12 @@ def _headline(table: EmbeddingTable, view: View | None) -> None:
     st.title(literal(table.name))
     for note in table.notes:
         st.caption(f":material/build: {literal(note)}")
+    if view is None and n == 1:
+        st.markdown(
+            f"The embedding layer: one token, a row of {d} numbers. It has no other to share a "
+            "subspace with, so nothing makes it smaller: open a table of more rows."
+        )
+        return
     if view is None:
         st.markdown(
             f"The embedding layer: {n:,} tokens, each a row of {d} numbers. Choose **k** and a "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import streamlit as st
 
 from pages.parts import plan
@@ -21,19 +23,21 @@ def read_link() -> None:
 
 
 def say_ignored() -> None:
-    """Tell what the controls drawn by now did not take; each once."""
+    """Tell what the controls drawn by now did not take; each once, all in one message."""
     asked: dict[str, list[str]] = st.session_state.get(_ASKED, {})
-    for name in [name for name in asked if name in st.session_state]:
-        given = asked.pop(name)
-        if not _is_taken(given, st.session_state[name]):
-            tell_ignored(name, *given)
+    drawn = {name: asked.pop(name) for name in [*asked] if name in st.session_state}
+    ignored = {
+        name: given for name, given in drawn.items() if not _is_taken(given, st.session_state[name])
+    }
+    if ignored:
+        tell_ignored(ignored)
 
 
-def tell_ignored(name: str, *given: str) -> None:
-    """Say that this page cannot do what its link asked for."""
-    wanted = literal(f"{name} = {', '.join(given)}")
+def tell_ignored(ignored: Mapping[str, Sequence[str]]) -> None:
+    """Say what of its link this page cannot do: name → values."""
+    wanted = "; ".join(f"{name} = {', '.join(given)}" for name, given in ignored.items())
     st.toast(
-        f"The link asks for {wanted}, which there is not here. It was left out.",
+        f"The link asks for {literal(wanted)}, which there is not here. It was left out.",
         icon=":material/link_off:",
         duration="long",
     )

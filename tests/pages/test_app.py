@@ -605,3 +605,5 @@ def test_one_row_has_one_subspace(tmp_path: Path) -> None:
     app = open_file(path)
     assert not app.exception
     assert "k" not in {slider.key for slider in app.slider}
+    assert any("nothing makes it smaller" in item.value for item in app.markdown)
+    assert not any("press **Compress**" in item.value for item in app.markdown)

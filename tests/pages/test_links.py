@@ -61,6 +61,10 @@ def test_what_is_taken_is_no_news(name: str, value: str | list[str]) -> None:
     assert toasts(visit(**{name: value})) == []
 
 
+def test_all_of_a_link_is_told_in_one_message() -> None:
+    assert toasts(visit(j="-1", by="Colour")) == ["The link asks for by = Colour; j = \\-1"]
+
+
 def test_it_is_told_once_and_when_the_control_is_there() -> None:
     app = visit(j="-1", seed="-5")
     assert len(toasts(app)) == 1

@@ -63,7 +63,7 @@ def control_map(drawn: DrawnMap, ways: Sequence[Colouring], emphasis: dict[str, 
     wish = state.get("name") or st.session_state.get(_WISH) or st.query_params.get(_KEY)
     names = [way.name for way in ways]
     if wish is not None and wish not in names:
-        links.tell_ignored(_KEY, wish)
+        links.tell_ignored({_KEY: [wish]})
         wish = None
     st.session_state[_WISH] = wish
     chosen = wish if wish in able else able[0]
