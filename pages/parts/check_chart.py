@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ from pages.parts.wording import decimals, escape, interval, short_bytes
 
 _CLOSE = 0.02  # of the axis: nearer points would hide each other's bars
 _STEP = 0.05  # of the axis, between points that stand side by side
-_TICKS = (0, 0.25, 0.5, 0.75, 1)
+_EDGE = 0.06  # of the axis, beyond the outermost points
+_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+_LEAST = 0.2  # of the table: the axis begins here or at something smaller
 _FAINT = 0.35
 _GLYPHS = {"circle-open": "○", "circle": "●", "square": "■", "diamond": "◆"}
 _HOVER = "<b>%{text}</b><br>%{customdata}<extra></extra>"
@@ -49,20 +52,26 @@ def check_chart(
     for score in faint:
         kind = _kind(score, theme)
         figure.add_trace(_point(result, score, at=score.stored_bytes, kind=kind, opacity=_FAINT))
-    places = _side_by_side([score.stored_bytes for score in result.scores], whole)
+    own = [score.stored_bytes for score in result.scores]
+    sizes = [*own, *(score.stored_bytes for score in faint)]
+    low, high = math.log10(min(_LEAST * whole, *sizes)), math.log10(max(sizes))
+    edge = _EDGE * (high - low)
+    places = _side_by_side(own, high - low)
+    low, high = min(low, *map(math.log10, places)), max(high, *map(math.log10, places))
     for score, at in zip(result.scores, places, strict=True):
         figure.add_trace(_point(result, score, at=at, kind=_kind(score, theme), bars=True))
-    widest = max(whole, *places, *(score.stored_bytes for score in faint))
     return figure.update_layout(
         height=270,
         hovermode="closest",
         margin={"l": 44, "r": 8, "t": 8, "b": 56},
         showlegend=False,
         xaxis={
-            "range": [-0.03 * whole, 1.07 * widest],
+            "type": "log",
+            "range": [low - edge, high + edge],
             "tickvals": [share * whole for share in _TICKS],
             "ticktext": [
-                f"{share:.0%}<br>{short_bytes(share * whole) if share else ''}" for share in _TICKS
+                f"{share:.1%}".replace(".0%", "%") + f"<br>{short_bytes(share * whole)}"
+                for share in _TICKS
             ],
             "tickangle": 0,
             "title": {"text": "stored", "standoff": 4},
@@ -130,19 +139,25 @@ def _point(
     )
 
 
-def _side_by_side(sizes: Sequence[int], whole: int) -> list[float]:
-    """Where each point stands: at its size, or beside those of nearly that size."""
-    places = [float(size) for size in sizes]
+def _side_by_side(sizes: Sequence[int], span: float) -> list[float]:
+    """Where each point stands: at its size, or beside those of nearly that size.
+
+    Args:
+        sizes: Bytes, each at least 1.
+        span: Length of the axis, in powers of ten.
+    """
+    logs = [math.log10(size) for size in sizes]
+    places = list(map(float, sizes))
     order = sorted(range(len(sizes)), key=lambda index: sizes[index])
     group: list[int] = []
     for index in [*order, None]:
-        if index is not None and (not group or sizes[index] - sizes[group[0]] <= _CLOSE * whole):
+        if index is not None and (not group or logs[index] - logs[group[0]] <= _CLOSE * span):
             group.append(index)
             continue
         # In the order given, so that a variant stands on the same side in every chart.
-        centre = sum(sizes[member] for member in group) / len(group)
+        centre = sum(logs[member] for member in group) / len(group)
         for position, member in enumerate(sorted(group)):
             if len(group) > 1:
-                places[member] = centre + (position - (len(group) - 1) / 2) * _STEP * whole
+                places[member] = 10 ** (centre + (position - (len(group) - 1) / 2) * _STEP * span)
         group = [] if index is None else [index]
     return places
