@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate, cycle
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ LEVEL_FILE = Path(__file__).with_name("trellis.safetensors")
 LEVEL_UNIT = 2.0**-12  # all levels are whole multiples: the same on every machine
 _MOST_ROWS = 256  # at once: what two neighbouring numbers need then stays in the cache
 _MOST_COSTS = 1 << 26  # numbers of a block of rows, 256 MB
-_BEFORE, _AFTER = 24, 12  # numbers about the end of a row that decide how it ends
+_BEFORE, _AFTER = 96, 64  # bits about the end of a row that decide how it ends, at least
 
 _FILE = load_file(LEVEL_FILE)
 TRELLIS_LEVELS = _FILE["levels"].float() * LEVEL_UNIT
@@ -41,6 +42,9 @@ def find_paths(
     on_block: Callable[[int], None] = lambda _: None,
 ) -> tuple[Tensor, Tensor]:
     """The codes that stand for what is nearest to each row as a whole: Viterbi's algorithm.
+
+    How a row ends is found first, from the numbers about the place where it meets its beginning:
+    a per cent more is lost by that than by the best of all 1,024 ends.
 
     Args:
         numbers: Shape (m, j), float32.
@@ -62,7 +66,8 @@ def find_paths(
     widths: list[int] = bits.tolist()
     codes = torch.empty(numbers.shape, dtype=torch.int16)
     found = torch.empty_like(numbers)
-    length = max(len(widths), _BEFORE + _AFTER) + 1
+    around, before = _around_the_end(widths)
+    length = max(len(widths), len(around)) + 1
     block = max(1, min(_MOST_ROWS, _MOST_COSTS // (STATES * length)))
     room = torch.empty(length, STATES, min(block, len(numbers)))
     # By the largest: squares of what is far from 1 would leave float32.
@@ -71,7 +76,12 @@ def find_paths(
     for rows in row_slices(len(numbers), block):
         turned = (numbers[rows] / unit).T.contiguous()
         costs = room[:, :, : turned.shape[1]]
-        windows = _find_windows(turned, columns, costs)
+        # What stands before a row is its own end: looked for around the place where both meet.
+        near = columns.take(around)
+        _add_up(turned[around], near, costs)
+        edge = _trace_back(near.widths, costs, costs[len(around)].argmin(dim=0))[before - 1]
+        _add_up(turned, columns, costs, edge)
+        windows = _trace_back(columns.widths, costs, edge)
         for place, width in enumerate(widths):
             codes[rows, place] = (windows[place] & ((1 << width) - 1)).short()
             found[rows, place] = levels[width - 1][windows[place]]
@@ -97,15 +107,21 @@ class _Columns:
         return _Columns(widths=widths, scaled=self.scaled[places])
 
 
-def _find_windows(turned: Tensor, columns: _Columns, costs: Tensor) -> list[Tensor]:
-    """The windows of the rows' numbers, (m,) each; ``turned`` is (j, m), ``costs`` room."""
-    # What stands before a row is its own end: looked for around the place where both meet.
-    around = [place % len(turned) for place in range(-_BEFORE, _AFTER)]
-    near = columns.take(around)
-    _add_up(turned[around], near, costs)
-    edge = _trace_back(near.widths, costs, costs[len(around)].argmin(dim=0))[_BEFORE - 1]
-    _add_up(turned, columns, costs, edge)
-    return _trace_back(columns.widths, costs, edge)
+def _around_the_end(widths: list[int]) -> tuple[list[int], int]:
+    """The numbers about the place where a row's end meets its beginning, and how many are before.
+
+    Short rows are gone round more than once.
+    """
+    before = _count(widths[::-1], _BEFORE)
+    after = _count(widths, _AFTER)
+    return [place % len(widths) for place in range(-before, after)], before
+
+
+def _count(widths: list[int], bits: int) -> int:
+    """How many numbers of a ring hold so many bits."""
+    return next(
+        count for count, end in enumerate(accumulate(cycle(widths)), start=1) if end >= bits
+    )
 
 
 def _add_up(turned: Tensor, columns: _Columns, costs: Tensor, edge: Tensor | None = None) -> None:
