@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from engine.coding.codes import Coding
 from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import ParameterError
 
+RIVAL_BASIS_BITS = 8  # of an SVD that is stored at 4 or 8 bits beside a coded plan
 _BYTES = re.compile(r"(\d+(?:\.\d+)?) ?(%|b|kb|mb|gb|)", re.IGNORECASE)
 _MOST_DIGITS = 24  # of a number of bytes: Decimal multiplies so many exactly
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
@@ -260,20 +263,54 @@ def read_bytes(asked: int | str, dense_bytes: int) -> int:
     return size
 
 
-def rank_beside(n: int, d: int, numbers: int | None, stored_bytes: int) -> int:
-    """Rank of the SVD to set beside a plan: the smallest that stores as many numbers or more.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SvdSize:
+    """Size of a truncated SVD.
+
+    Attributes:
+        rank: r, at least 1.
+        coding: How its numbers are stored; None for 32 bits.
+    """
+
+    rank: int
+    coding: Coding | None = None
+
+    @classmethod
+    def of(cls, rank: int, bits: int | None) -> SvdSize:
+        """An SVD that stands beside a plan, by the bits of its coordinates; None for 32."""
+        if bits is None:
+            return cls(rank=rank)
+        return cls(rank=rank, coding=Coding(bits=bits, basis_bits=RIVAL_BASIS_BITS))
+
+
+def svd_beside(n: int, d: int, numbers: int | None, stored_bytes: int) -> SvdSize:
+    """The SVD to set beside a plan, so that it is never short-changed.
+
+    Beside a plan of so many numbers that is the smallest rank that stores as many. A coded plan has
+    no number of them: beside it stands the SVD that takes as many bytes at 4 bits a number, which
+    makes more of few bytes than 8 or 32; at those where no rank takes as many.
 
     Args:
         n: Rows.
         d: Columns.
-        numbers: `Factorization.parameters`; None of a coded plan, which is set beside the SVD that
-            takes as many bytes or more in float32.
+        numbers: `Factorization.parameters`; None of a coded plan.
         stored_bytes: Of the plan.
 
     Returns:
-        As `matching_rank`.
+        A rank between 1 and min(n, d).
     """
-    return matching_rank(n, d, -(-stored_bytes // 4) if numbers is None else numbers)
+    if numbers is not None:
+        return SvdSize(rank=matching_rank(n, d, numbers))
+    for bits in (4, 8):
+        sizes = [SvdSize.of(rank, bits) for rank in range(1, min(n, d) + 1)]
+        place = bisect_left(sizes, stored_bytes, key=partial(_svd_bytes, n, d))
+        if place < len(sizes):
+            return sizes[place]
+    return SvdSize(rank=matching_rank(n, d, -(-stored_bytes // 4)))
+
+
+def _svd_bytes(n: int, d: int, size: SvdSize) -> int:
+    return uniform_bytes(n, d, 1, size.rank, coding=size.coding)
 
 
 def check_k(k: int, n: int) -> None:

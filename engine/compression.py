@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from engine.budget import rank_beside
+from engine.budget import svd_beside
 from engine.factorization import Factorization
 from engine.figures import (
     PlanFigures,
@@ -41,8 +42,7 @@ class Compression:
         config: What was asked for.
         factorization: What came of it.
         figures: Its figures.
-        svd: Figures of the SVD of the smallest rank with at least as many parameters, or as many
-            bytes where the plan is coded.
+        svd: Figures of the SVD beside it, as `engine.budget.svd_beside` chooses it.
         weighted_svd: The same for the SVD fitted with the same weights; None without weights.
         rows: n.
         columns: d.
@@ -194,14 +194,12 @@ def compress_table(
     weights = None if use is None else use.weights
     factorization = fit_plan(table, config, use, labels=labels, fitter=fitter, progress=progress)
     n, d = table.matrix.shape
-    rank = rank_beside(n, d, factorization.parameters, factorization.stored_bytes)
-    named = {
-        "the plan": factorization,
-        "the SVD": fit_svd(table, rank, None, fitter=fitter, progress=progress),
-    }
+    size = svd_beside(n, d, factorization.parameters, factorization.stored_bytes)
+    fit = partial(fit_svd, table, size, fitter=fitter, progress=progress)
+    named = {"the plan": factorization, "the SVD": fit(None)}
     if weights is not None:
         name = "the weighted SVD"
-        named[name] = fit_svd(table, rank, weights, name=name, fitter=fitter, progress=progress)
+        named[name] = fit(weights, name=name)
     overlaps = _compare_neighbours(table.matrix, config, named, progress)
     figures = {
         name: measure_plan(plan, table.matrix, use, overlaps.get(name))

@@ -10,8 +10,8 @@ from engine.wording import BAND_TITLES
 
 _Check = Callable[[str, object], None]
 _MOST = 2**63  # nothing here comes near it, and more cannot be written as a share
-# Figures that runs made before there were token weights do not have.
-_LATER_PLAN = ("weighted_error", "bands")
+# Figures that runs made before there were token weights, or SVDs of few bits, do not have.
+_LATER_PLAN = ("weighted_error", "bands", "bits")
 _LATER = (*_LATER_PLAN, "weighted_svd", "weights")
 
 
@@ -35,10 +35,16 @@ def read_compression_figures(figures: dict[str, Any]) -> dict[str, Any]:
     completed = {
         **dict.fromkeys(_LATER),
         **figures,
-        "svd": {**dict.fromkeys(_LATER_PLAN), **figures["svd"]},
+        **{name: _complete(figures.get(name)) for name in ("svd", "weighted_svd")},
     }
     check_figures(completed)
     return completed
+
+
+def _complete(plan: object) -> object:
+    if not isinstance(plan, dict):
+        return plan
+    return {**dict.fromkeys(_LATER_PLAN), **cast("dict[str, Any]", plan)}
 
 
 def check_figures(figures: Mapping[str, Any]) -> None:
@@ -141,6 +147,7 @@ _START = {
 _PLAN: dict[str, _Check] = {
     "k": _COUNT,
     "dimensions": _list_of(_WHOLE, least=1),
+    "bits": _or_none(_COUNT),
     "parameters": _WHOLE,
     "stored_bytes": _WHOLE,
     "rate": _NUMBER,  # below 0 where a plan stores more than the table

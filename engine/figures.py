@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.budget import RIVAL_BASIS_BITS
 from engine.coding.codes import Coding
 from engine.coding.mixed import MixedCoding
 from engine.factorization import Factorization
@@ -26,6 +27,7 @@ class PlanFigures:
     Attributes:
         k: Number of subspaces.
         dimensions: j_1 … j_k (the rank of an SVD).
+        bits: Of a coordinate, where they are 8 or 4 throughout; None for 32 and of a coded plan.
         parameters: Numbers stored, offsets included; None of a coded plan.
         stored_bytes: Bytes of everything stored, labels included.
         rate: 1 − parameters after / before; None of a coded plan.
@@ -37,6 +39,7 @@ class PlanFigures:
 
     k: int
     dimensions: tuple[int, ...]
+    bits: int | None
     parameters: int | None
     stored_bytes: int
     rate: float | None
@@ -81,6 +84,7 @@ def measure_plan(
     return PlanFigures(
         k=plan.k,
         dimensions=plan.dimensions,
+        bits=plan.coding.bits if isinstance(plan.coding, Coding) else None,
         parameters=plan.parameters,
         stored_bytes=plan.stored_bytes,
         rate=plan.rate,
@@ -115,14 +119,15 @@ def compare_plans(
             where there are weights.
         affine: Whether the plan's subspaces have offsets.
         loss: What the plan was fitted by, as `engine.factorize` takes it.
-        coding: The bits of the plan's numbers where they are not 32, as the SVD's are.
+        coding: The bits of the plan's numbers where they are not 32.
     """
     verdict = _compare(ours, svd, affine=affine, loss=loss, rounded=coding is not None)
     if coding is None:
         return verdict
+    theirs = "numbers at 32" if svd.bits is None else f"at {svd.bits} and {RIVAL_BASIS_BITS}"
     return (
         f"{verdict} Coordinates are stored at {coding.named_bits} bits and bases at "
-        f"{coding.named_basis_bits}, the SVD's numbers at 32: {ours.stored_bytes:,} bytes against "
+        f"{coding.named_basis_bits}, the SVD's {theirs}: {ours.stored_bytes:,} bytes against "
         f"{svd.stored_bytes:,}."
     )
 

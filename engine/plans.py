@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.budget import check_k, read_bytes
+from engine.budget import SvdSize, check_k, read_bytes
 from engine.coding.choosing import CODED_KS
 from engine.coding.codes import Coding
 from engine.errors import ParameterError, check_names
@@ -172,18 +172,18 @@ def fit_plan(
 
 def fit_svd(
     table: EmbeddingTable,
-    rank: int,
+    size: SvdSize,
     weights: Tensor | None,
     *,
     name: str = "the SVD",
     fitter: Fitter = fit_alone,
     progress: ProgressCallback = ignore_progress,
 ) -> Factorization:
-    """Fit the SVD of a rank.
+    """Fit the SVD of a size.
 
     Args:
         table: What to compress.
-        rank: Its dimension, 1 … d.
+        size: Its rank, 1 … d, and its bits.
         weights: Row weights, shape (n,), or None.
         name: What progress calls it.
         fitter: Who fits; see `engine.methods.factorize`.
@@ -194,17 +194,19 @@ def fit_svd(
     svd = factorize(
         table.matrix,
         method="svd",
-        j=rank,
+        j=size.rank,
         weights=weights,
         fitter=fitter,
         workspace=_workspace(table),
     )
+    if size.coding is not None:
+        svd = svd.quantize(bits=size.coding.bits, basis_bits=size.coding.basis_bits)
     progress(Progress(phase=phase, done=1, total=1))
     return svd
 
 
 def fit_rival(table: EmbeddingTable, figures: Mapping[str, Any]) -> Factorization:
-    """Fit the SVD again that a plan is judged by: of as many numbers, by the same weights.
+    """Fit the SVD again that a plan is judged by: of the same size, by the same weights.
 
     Args:
         table: What the plan was made from.
@@ -215,17 +217,19 @@ def fit_rival(table: EmbeddingTable, figures: Mapping[str, Any]) -> Factorizatio
         MemoryShortageError: If it would need more memory than is free.
     """
     (n, d), use = table.matrix.shape, figures["weights"]
-    (rank,) = figures["svd" if use is None else "weighted_svd"]["dimensions"]
+    rival = figures["svd" if use is None else "weighted_svd"]
+    size = SvdSize.of(*rival["dimensions"], bits=rival["bits"])
     on_disk = _workspace(table) is not None
     check_memory(
         f"The SVD of {n:,} × {d:,} numbers",
-        fit_bytes(n, d, k=1, j=rank, plans=1, on_disk=on_disk),
+        fit_bytes(n, d, k=1, j=size.rank, plans=1, on_disk=on_disk),
         "keep fewer rows, or close other programs",
     )
     counted = None
     if use is not None:
         counted = count_row_use(table, use["source"], use["power"], use["floor"])
-    return fit_svd(table, rank, None if counted is None else counted.weights)
+    weights = None if counted is None else counted.weights
+    return fit_svd(table, size, weights)
 
 
 def check_fit_memory(table: EmbeddingTable, config: CompressionConfig) -> None:

@@ -52,3 +52,8 @@ def duration(seconds: float) -> str:
 def printable(text: str) -> str:
     """Text without control characters, which a drawing cannot hold."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def name_svd(bits: int | None, *, weighted: bool) -> str:
+    """What an SVD is called beside a plan: "weighted SVD, 4 bits"."""
+    return ("weighted SVD" if weighted else "SVD") + ("" if bits is None else f", {bits} bits")

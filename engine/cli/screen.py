@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from engine.wording import name_svd
+
 if TYPE_CHECKING:
     from engine.compression import Compression
     from engine.evaluation.glue.summary import GlueSummary
@@ -83,12 +85,14 @@ def show_compression(name: str, compression: Compression) -> None:
     table = Table(
         title=f"{name}: {compression.rows:,} × {compression.columns}", title_justify="left"
     )
-    for heading in ("", "table", "SVD" if ours.k > 1 else "SVD of as many parameters"):
+    svd = name_svd(compression.svd.bits, weighted=False)
+    as_many = "" if ours.k > 1 or ours.coded else " of as many parameters"
+    for heading in ("", "table", f"{svd}{as_many}"):
         table.add_column(heading, justify="left" if not heading else "right")
     plans = [compression.svd, ours]
     if weighted is not None:
         plans.insert(1, weighted)
-        table.add_column("weighted SVD", justify="right")
+        table.add_column(name_svd(weighted.bits, weighted=True), justify="right")
     table.add_column(f"{ours.k} subspaces" if ours.k > 1 else "this plan", justify="right")
     dense = compression.rows * compression.columns
     dimensions = (_dimensions(plan) for plan in plans)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from engine.budget import rank_beside
+from engine.budget import svd_beside
+from engine.coding.codes import Coding
 from engine.errors import ParameterError
 from engine.evaluation.results import Role
 from engine.export.keeping import read_plan
@@ -17,6 +18,7 @@ from engine.methods import Fitter, fit_alone
 from engine.plans import CompressionConfig, fit_plan, fit_svd
 from engine.progress import ProgressCallback, ignore_progress
 from engine.table import EmbeddingTable
+from engine.wording import name_svd
 
 if TYPE_CHECKING:
     from engine.network.embedding import SubspaceEmbedding
@@ -96,8 +98,8 @@ def fit_variants(
         progress: Called throughout; may raise to stop.
 
     Returns:
-        The original, the plan, and its rivals: the SVD of the smallest rank that stores at least
-        as many numbers, in as many bits each, and with token weights the weighted one.
+        The original, the plan, and its rivals: the SVD that `engine.budget.svd_beside` chooses, of
+        as many bits a number as the plan, and with token weights the weighted one.
 
     Raises:
         ParameterError: If the plan does not fit the table.
@@ -157,7 +159,7 @@ def name_plan(k: int, config: CompressionConfig) -> str:
     coded = config.method == "coded"
     if not is_plain_svd(k, affine=config.affine, loss=config.loss, coded=coded):
         return f"k = {k}{bits}"
-    return ("SVD" if config.weights == NO_WEIGHTS else "weighted SVD") + bits
+    return name_svd(config.bits, weighted=config.weights != NO_WEIGHTS)
 
 
 def read_config(values: dict[str, Any]) -> CompressionConfig:
@@ -191,20 +193,19 @@ def _fit_rivals(
     progress: ProgressCallback,
 ) -> list[Variant]:
     n, d = table.matrix.shape
-    rank = rank_beside(n, d, ours.parameters, ours.stored_bytes)
+    size = svd_beside(n, d, ours.parameters, ours.stored_bytes)
+    if config.bits is not None:
+        size = replace(size, coding=Coding(bits=config.bits, basis_bits=config.basis_bits))
     check_memory(
         f"Fitting the SVDs of {n:,} × {d:,} numbers to compare with",
-        fit_bytes(n, d, k=1, j=rank, plans=1 if use is None else 2),
+        fit_bytes(n, d, k=1, j=size.rank, plans=1 if use is None else 2),
         "check a smaller plan or table, or close other programs",
     )
     rivals: list[Variant] = []
-    for name, weights in (("SVD", None), ("weighted SVD", None if use is None else use.weights)):
-        if name != "SVD" and weights is None:
-            continue
-        svd = fit_svd(table, rank, weights, name=f"the {name}", progress=progress)
-        if config.bits is not None:
-            svd = svd.quantize(bits=config.bits, basis_bits=config.basis_bits)
-            name = f"{name}, {config.bits} bits"
+    for weights in (None,) if use is None else (None, use.weights):
+        name = name_svd(None, weighted=weights is not None)
+        svd = fit_svd(table, size, weights, name=f"the {name}", progress=progress)
+        name = name_svd(size.coding and size.coding.bits, weighted=weights is not None)
         if ours.name != name:  # then it is that SVD itself
             rivals.append(of_factorization(table, svd, name=name, role="svd"))
     return rivals

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.coding.codes import Coding
 from engine.coding.mixed import MixedCoding
-from engine.wording import fewer_or_more, short_bytes, short_count
+from engine.wording import fewer_or_more, name_svd, short_bytes, short_count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +84,15 @@ def _bytes(figures: dict[str, Any], coding: _AnyCoding) -> HeadlineFigure:
 
 def _errors(figures: dict[str, Any], coding: _AnyCoding) -> list[HeadlineFigure]:
     svd, weighted_svd = figures["svd"], figures["weighted_svd"]
-    rounded = "" if coding is None else f", at 32 bits each: {short_bytes(svd['stored_bytes'])}"
+    bits = svd["bits"]
+    each = f", at {bits or 32} bits each: {short_bytes(svd['stored_bytes'])}"
+    rounded = "" if coding is None else each
     least = "numbers" if figures["parameters"] is not None else "bytes"
     found = [
         HeadlineFigure(
             label="Error",
             value=f"{figures['relative_error']:.2%}",
-            beside=f"SVD {svd['relative_error']:.2%}",
+            beside=f"{name_svd(bits, weighted=False)} {svd['relative_error']:.2%}",
             meaning="Squared distance between the rows and their approximation, over the rows' "
             f"squared length. The SVD beside it has rank {svd['dimensions'][0]} and stores at "
             f"least as many {least}{rounded}.",
@@ -101,7 +103,7 @@ def _errors(figures: dict[str, Any], coding: _AnyCoding) -> list[HeadlineFigure]
             HeadlineFigure(
                 label="Error, weighted by use",
                 value=f"{figures['weighted_error']:.2%}",
-                beside=f"weighted SVD {weighted_svd['weighted_error']:.2%}",
+                beside=f"{name_svd(bits, weighted=True)} {weighted_svd['weighted_error']:.2%}",
                 meaning="The same, where a token's row counts by how often the token is used: what "
                 "the fit made small. The SVD beside it was fitted with the same weights.",
             )
@@ -111,9 +113,8 @@ def _errors(figures: dict[str, Any], coding: _AnyCoding) -> list[HeadlineFigure]
 
 def _neighbours(figures: dict[str, Any]) -> list[HeadlineFigure]:
     weighted_svd = figures["weighted_svd"]
-    rival, name = (figures["svd"], "SVD")
-    if weighted_svd is not None:
-        rival, name = (weighted_svd, "weighted SVD")
+    rival = figures["svd"] if weighted_svd is None else weighted_svd
+    name = name_svd(rival["bits"], weighted=weighted_svd is not None)
     ours, theirs = figures["neighbours_kept"], rival["neighbours_kept"]
     if ours is None or theirs is None:
         return []

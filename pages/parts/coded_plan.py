@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from engine import EngineError
-from engine.budget import rank_beside, read_bytes
+from engine.budget import read_bytes, svd_beside
 from engine.coding.fitting import check_room
 from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
 from engine.frequencies.row_use import NO_WEIGHTS
@@ -137,9 +137,10 @@ def _describe_size(table: EmbeddingTable, k: int | str, share: str, *, affine: b
     request = FitRequest(method="coded", k=k, max_bytes=size, affine=affine)
     for one in coded_requests(request, n):
         check_room(n, d, one)
+    svd = svd_beside(n, d, None, size)
     return (
         f"At most **{short_bytes(size)}** of {short_bytes(table.dense_bytes)}, no more than an SVD "
-        f"of rank {rank_beside(n, d, None, size)}."
+        f"of rank {svd.rank} at {svd.coding.bits if svd.coding else 32} bits a number."
     )
 
 

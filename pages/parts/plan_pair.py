@@ -130,7 +130,7 @@ def _rival(table: EmbeddingTable, view: View) -> Side:
     if use is not None:  # a run that came from elsewhere may name any file
         source = {"spec": table.spec}
         hosting.access().check_job({"source": source, "config": {"weights": use["source"]}})
-    key = f"svd {figures['svd']['dimensions'][0]} {use}"
+    key = f"svd {figures['svd']['dimensions'][0]} {figures['svd']['bits']} {use}"
     return _svd(f"{table.fingerprint} {key}", key, figures, table)
 
 

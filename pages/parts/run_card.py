@@ -20,6 +20,7 @@ from engine.grid import SweepResult
 from engine.labels import LONGEST_NAME, LONGEST_NOTE
 from engine.run_differences import plan_figures
 from engine.runs import Run, RunLabel
+from engine.wording import name_svd
 from pages.parts import check_results, evaluations, inputs, reruns, run_list, run_words, state
 from pages.parts.wording import fewer_or_more, literal, short_bytes
 
@@ -181,13 +182,14 @@ def go_to(page: str, run: Run, **query: str) -> None:
 
 def _metrics(run: Run) -> None:
     figures = plan_figures(run.record)
-    rate = figures["rate"]
+    rate, weighted = figures["rate"], figures["weighted_svd_error"] is not None
+    bits = run.record.figures.get("svd", {}).get("bits")
     beside = {
         "parameters": "" if rate is None else fewer_or_more(rate),
         "stored_bytes": _share_kept(run.record.figures) if rate is None else "",
-        "relative_error": _beside("SVD", "svd_error", figures),
-        "weighted_error": _beside("weighted SVD", "weighted_svd_error", figures),
-        "neighbours_kept": _beside("SVD", "svd_neighbours", figures),
+        "relative_error": _beside(name_svd(bits, weighted=False), "svd_error", figures),
+        "weighted_error": _beside(name_svd(bits, weighted=True), "weighted_svd_error", figures),
+        "neighbours_kept": _beside(name_svd(bits, weighted=weighted), "svd_neighbours", figures),
     }
     row = st.container(horizontal=True, key="run-figures")
     for name in _METRICS:

@@ -21,6 +21,7 @@ from engine.budget import (
     parameters,
     rate_for_dimension,
     read_bytes,
+    svd_beside,
     uniform_bytes,
 )
 from engine.coding.codes import Coding
@@ -146,6 +147,21 @@ def test_matching_rank_is_the_smallest_that_is_not_short(n: int, d: int, budget:
     assert 1 <= rank <= min(n, d)
     assert parameters(n, d, 1, rank) >= budget or rank == min(n, d)
     assert rank == 1 or parameters(n, d, 1, rank - 1) < budget
+
+
+@given(n=st.integers(1, 3000), d=st.integers(1, 300), stored=st.integers(1, 4_000_000))
+def test_a_coded_plan_stands_beside_the_smallest_svd_that_is_not_short(
+    n: int, d: int, stored: int
+) -> None:
+    size = svd_beside(n, d, None, stored)
+    assert 1 <= size.rank <= min(n, d)
+    taken = uniform_bytes(n, d, 1, size.rank, coding=size.coding)
+    assert taken >= stored or (size.rank == min(n, d) and size.coding is None)
+    if size.rank > 1:
+        assert uniform_bytes(n, d, 1, size.rank - 1, coding=size.coding) < stored
+    if size.coding != Coding(bits=4, basis_bits=8):  # of more bits only where 4 do not fill it
+        most = uniform_bytes(n, d, 1, min(n, d), coding=Coding(bits=4, basis_bits=8))
+        assert most < stored
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 2.0, float("nan"), float("inf")])

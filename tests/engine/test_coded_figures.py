@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from engine.budget import SvdSize, svd_beside
 from engine.compression import Compression, CompressionConfig, compress_table
 from engine.errors import FormatError, ShapeError
 from engine.factorization import Factorization
@@ -58,9 +59,9 @@ def test_rows_and_blocks_are_those_of_the_definition() -> None:
 
 def test_the_svd_beside_it_takes_as_many_bytes(compression: Compression) -> None:
     ours, svd = compression.figures, compression.svd
-    (rank,) = svd.dimensions
-    assert svd.stored_bytes == 4 * rank * (90 + 12) >= ours.stored_bytes
-    assert 4 * (rank - 1) * (90 + 12) < ours.stored_bytes
+    size = SvdSize.of(*svd.dimensions, bits=svd.bits)
+    assert size == svd_beside(90, 12, None, ours.stored_bytes)
+    assert svd.stored_bytes >= ours.stored_bytes
     assert compression.beats_svd
     assert "with no more bytes" in compression.verdict
     assert "stored at 1 to 5 bits and bases at 1 to 8, the SVD's" in compression.verdict
@@ -81,6 +82,7 @@ def test_where_nothing_is_lost_fewer_bytes_are_the_advice() -> None:
     figures = PlanFigures(
         k=2,
         dimensions=(3, 3),
+        bits=None,
         parameters=None,
         stored_bytes=400,
         rate=None,

@@ -22,6 +22,7 @@ BAND = {"name": "rare", "rows": 9, "share_of_text": 1.0, "error": 0.2}
 PLAN: dict[str, Any] = {
     "k": 2,
     "dimensions": [2, 3],
+    "bits": None,
     "parameters": 100,
     "stored_bytes": 400,
     "rate": 0.4,
