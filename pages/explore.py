@@ -147,7 +147,7 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         kind, dimensions = choose_layout()
     with st.container():
         drawn = find_layout(source, table, kind, dimensions)
-    left, right = st.columns([2.1, 1], gap="medium")
+    left, right = st.columns([1.8, 1], gap="medium")
     with right:
         selection = choose_tokens(table, view)
     rows = drawn_rows(table, dimensions, selection)

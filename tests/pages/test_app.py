@@ -525,6 +525,8 @@ def test_token_that_is_not_there_leaves_the_link(table: Path) -> None:
         app = open_file(table, map="PCA", token=named)
         assert not app.exception
         assert "token" not in app.query_params
+        (said,) = app.toast
+        assert f"token = {named}" in said.value.replace("\\", "")
 
 
 def test_run_of_another_table_is_named_not_passed_over(table: Path, tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
+from plotly.colors import hex_to_rgb
 
 from pages.parts.atlas.colourings import Colouring, add_colourings
-from pages.parts.palette import ACCENT, COLOURS, CONTEXT, subspace_symbol
+from pages.parts.palette import ACCENT, COLOURS, CONTEXT, PAGE, subspace_symbol
 from pages.parts.wording import escape
 
+_VEIL = 0.6  # of the page, within a ring
 _NAMED = 25  # rings with a name; more cover each other
 _RINGED = 400  # matches with a ring; more are told by their colour alone
 _HEIGHT = 560
@@ -166,8 +168,10 @@ def _trace(points: Points, positions: NDArray[np.int64], label: int) -> Any:  # 
 
 def _rings(points: Points) -> Any:  # noqa: ANN401 - of either kind
     accent, space = ACCENT[points.theme], points.layout.shape[1] == 3
+    veil = "rgba({}, {}, {}, {})".format(*hex_to_rgb(PAGE[points.theme]), _VEIL)
     marker: dict[str, Any] = {
-        "color": accent if space else "rgba(0,0,0,0)",
+        # Veiled, for a ring among points of nearly its own colour to be seen.
+        "color": accent if space else veil,
         "line": {"width": 2, "color": accent},
     }
     if space:

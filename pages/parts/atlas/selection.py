@@ -103,6 +103,7 @@ def focused_row(table: EmbeddingTable) -> int | None:
         focus_on(None)  # another table has been opened: its row of that number is another token
     row = st.session_state["token"]
     if row is None or row >= len(table.tokens):
+        st.session_state["token"] = None  # so that what a link asked in vain is told
         st.session_state.pop(_TOKEN_OF, None)
         st.query_params.pop("token", None)
         return None

@@ -60,13 +60,13 @@ def show_subspaces(table: EmbeddingTable, view: View, selected: NDArray[np.int64
             ),
             "Dimension": st.column_config.NumberColumn(width=90),
             "Energy kept": st.column_config.ProgressColumn(
-                format="percent", min_value=0, max_value=1, width=130
+                format="percent", min_value=0, max_value=1, width=110
             ),
             "Share of the error": st.column_config.ProgressColumn(
-                format="percent", min_value=0, max_value=1, width=130
+                format="percent", min_value=0, max_value=1, width=118
             ),
             "Typical tokens": st.column_config.TextColumn(
-                width="large", help="Closest to the mean direction of the subspace's rows"
+                help="Closest to the mean direction of the subspace's rows"
             ),
         },
     )

@@ -118,9 +118,7 @@ def _show_neighbours(table: EmbeddingTable, portrait: RowPortrait) -> None:
         selection_mode="single-cell",
         on_select=lambda: _follow(key, portrait),
         column_config={
-            "Before": st.column_config.TextColumn(width=104),
-            "Cosine": st.column_config.NumberColumn(format="%.2f", width=60),
-            "After": st.column_config.TextColumn(width=104),
+            "Cosine": st.column_config.NumberColumn(format="%.2f", width=52),
         },
         alt="Nearest tokens before and after compression; choose one to look at it closely.",
     )

@@ -162,6 +162,7 @@ def draw_costs(
             text=list(phases),
             line={"color": ACCENT[theme], "width": 1.5},
             marker={"size": 8},
+            cliponaxis=False,
             hovertemplate="half-step %{x}, %{text}<br>%{y:.1%} lost<extra></extra>",
         )
     )
