@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from engine.wording import counted
+
 if TYPE_CHECKING:
     from engine.compression import Compression
     from engine.evaluation.glue.summary import GlueSummary
@@ -175,7 +177,8 @@ def show_points(summary: GlueSummary, verdict: Sequence[str]) -> None:
         rates = summary.rates(AVERAGE, stage)
         if not rates:
             continue
-        title = f"{summary.model}: points lost {STAGE_TITLES[stage]}, average of {len(tasks)} tasks"
+        averaged = counted(len(tasks), "task")
+        title = f"{summary.model}: points lost {STAGE_TITLES[stage]}, average of {averaged}"
         table = Table(title=title, title_justify="left")
         table.add_column("plan")
         for rate in rates:

@@ -18,6 +18,7 @@ from engine.frequencies.encoding import encoder_of, has_tokenizer
 from engine.frequencies.running_text import languages
 from engine.frequencies.words import check_words, count_words_of_file, count_words_of_language
 from engine.table import EmbeddingTable
+from engine.wording import counted
 
 DEFAULT_POWER = 0.5
 DEFAULT_FLOOR = 16.0  # per million
@@ -117,8 +118,8 @@ def table_token_counts(
         )
     if not bool(counts.any()):
         raise SourceError(
-            f"none of the {len(table.tokens):,} tokens of {table.name} occurs in {source}; give "
-            "the language or a text that the table was made for"
+            f"none of the {counted(len(table.tokens), 'token')} of {table.name} occurs in "
+            f"{source}; give the language or a text that the table was made for"
         )
     return counts
 
@@ -173,8 +174,8 @@ def _fit_to_rows(counts: Tensor, table: EmbeddingTable) -> Tensor:
     n = len(table.tokens)
     if len(counts) - n > max(1, _MOST_WITHOUT_ROW * n):
         raise SourceError(
-            f"the tokenizer has {len(counts):,} tokens, but {table.name} only {n:,} rows; they "
-            "belong to different models, give the right tokenizer"
+            f"the tokenizer has {counted(len(counts), 'token')}, but {table.name} only "
+            f"{counted(n, 'row')}; they belong to different models, give the right tokenizer"
         )
     fitted = torch.zeros(n, dtype=torch.float64)
     fitted[: len(counts)] = counts[:n]
