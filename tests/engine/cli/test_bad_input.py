@@ -104,8 +104,10 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         ("sweep", "{table}", "--rates", "0.99", "--shares", ""),
         "no cell of the sweep",
     ),
-    "info of nothing": (("info", "none"), "expected a run folder, found no folder at none"),
-    "info of a file": (("info", "empty.npy"), "expected a run folder"),
+    "info of nothing": (("info", "none"), "there is no run 'none': neither a folder"),
+    "info of a file": (("info", "empty.npy"), r"there is no run 'empty\.npy': neither a folder"),
+    "info of a path": (("info", "no/run"), "there is no run 'no/run': neither a folder"),
+    "report of nothing": (("report", "none"), "nor an id in .*/home/runs; check the path"),
     "info of no run": (("info", "full"), r"full is not a run: it holds no run\.json"),
     "info of a damaged run": (("info", "damaged"), "expected JSON, could not read it"),
 }

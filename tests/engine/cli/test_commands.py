@@ -329,6 +329,15 @@ def test_a_coded_plan_is_told_by_its_bytes(
     assert "None" not in shell("info", tmp_path / "run").out
 
 
+def test_info_takes_the_id_of_a_run(shell: Shell, table: Path) -> None:
+    shell("compress", table, "-k", 3, "-j", 1)
+    (run,) = RunStore().list().runs
+    found = shell("info", run.id)
+    assert (found.code, found.err) == (0, "")
+    assert found.out == shell("info", run.folder).out
+    assert json.loads(shell("info", run.id, "--json").out)["run"] == str(run.folder)
+
+
 def test_info_of_a_sweep(shell: Shell, table: Path) -> None:
     shell("sweep", table, "--rates", "0.3", "-k", "2,3", "--shares", "")
     (run,) = RunStore().list().runs
