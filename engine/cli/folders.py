@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.screen import (
+    note_replaced,
     plain_console,
     print_json,
     show_figures,
@@ -103,7 +104,10 @@ def report(run: str, output: Path, as_json: bool) -> None:
     """
     from engine.report.runs import write_report
 
+    replaces = output.exists()
     write_report(run, output)
+    if replaces:
+        note_replaced(f"the file {output}")
     if as_json:
         print_json({"report": str(output)})
     else:

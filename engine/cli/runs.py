@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.screen import plain_console, print_json, show_place, show_record
+from engine.cli.screen import note_replaced, plain_console, print_json, show_place, show_record
 from engine.errors import FormatError, ParameterError
 
 if TYPE_CHECKING:
@@ -128,7 +128,10 @@ def export(run_ids: tuple[str, ...], *, output: Path, as_json: bool) -> None:
     from engine.exchange import write_archive
     from engine.runs import RunStore
 
+    replaces = output.exists()
     write_archive(RunStore(), run_ids, output)
+    if replaces:
+        note_replaced(f"the file {output}")
     if as_json:
         print_json({"written": str(output), "runs": list(run_ids)})
     else:

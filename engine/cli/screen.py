@@ -73,6 +73,11 @@ def print_json(values: dict[str, Any]) -> None:
     click.echo(json.dumps(values, indent=1))
 
 
+def note_replaced(what: str) -> None:
+    """That something was there before, on stderr, so that JSON stays JSON."""
+    click.echo(f"Note: replaced {what}.", err=True)
+
+
 def show_place(what: str, place: Path) -> None:
     """Where something was written."""
     plain_console().print(f"{what}: {place}", soft_wrap=True)
