@@ -113,7 +113,7 @@ def compress(
 
     _check_place(output)
     size = SizeRequest(plan)
-    config = read_plan(plan) if size.max_drop is None else None
+    config = read_plan(plan, source) if size.max_drop is None else None
     table = load_table(source, tensor=tensor, tokens=tokens)
     target = find_target(table) if output is not None and tensor is None else None
     if target is not None and output is not None:

@@ -55,7 +55,7 @@ def token_counts(
 
     Cost: about three seconds for English, 330,000 words.
     """
-    language, path = _resolve_source(source)
+    language, path = find_counted(source)
     encoder = encoder_of(tokenizer)
     if path is not None:
         counts = count_file(encoder, path, special_tokens=special_tokens)
@@ -97,7 +97,7 @@ def table_token_counts(
         SourceError: As `token_counts` does; or if rows are named by number, are pieces of words
             without a tokenizer, belong to another tokenizer, or none of them occurs.
     """
-    language, path = _resolve_source(source)
+    language, path = find_counted(source)
     if tokenizer is None and has_tokenizer(table.spec):
         tokenizer = table.spec
     if tokenizer is None:
@@ -156,8 +156,15 @@ def token_weights(
     return weights
 
 
-def _resolve_source(source: str | Path) -> tuple[str, Path | None]:
-    """The language, or the path of a text."""
+def find_counted(source: str | Path) -> tuple[str, Path | None]:
+    """What tokens are counted in: a language and no path, or the path of a text.
+
+    Args:
+        source: As in `token_counts`.
+
+    Raises:
+        ParameterError: If it is neither.
+    """
     if isinstance(source, str) and source in languages():
         return source, None
     path = Path(source).expanduser()
