@@ -17,7 +17,7 @@ from engine.coding.mixed import MixedCoding, MixedMatrix
 from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import ParameterError, ShapeError
 from engine.rows import RowMatrix, compute_dtype, group_by_label, row_slices
-from engine.wording import name_range
+from engine.wording import counted, name_range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Factorization:
 
     def __repr__(self) -> str:
         """Its size on one line, in place of its numbers."""
-        numbers = "" if self.parameters is None else f"{self.parameters:,} numbers, "
+        numbers = "" if self.parameters is None else f"{counted(self.parameters, 'number')}, "
         return (
             f"<Factorization of {self.shape[0]:,} × {self.shape[1]:,}: k = {self.k}, "
             f"j = {name_range(self.dimensions)}, {numbers}{self.stored_bytes:,} bytes>"

@@ -18,6 +18,7 @@ from engine.errors import ParameterError
 from engine.progress import ProgressCallback
 from engine.requests import FitRequest, plan_for
 from engine.trials import choose_k, scale_loss
+from engine.wording import counted
 
 # Measured on embeddings: splits end lowest, then directions; random is the paper's own start and
 # the one that needs no structure in the rows. Norms know no seed, so they are tried once.
@@ -147,11 +148,13 @@ def fit_notes(starts: tuple[StartReport, ...], counts: Tensor, plan: EMPlan) -> 
     refilled = sum(start.refilled for start in starts)
     if refilled:
         notes.append(
-            f"An empty subspace was refilled {refilled} times with the rows that were served worst."
+            f"An empty subspace was refilled {counted(refilled, 'time')} with the rows that were "
+            "served worst."
         )
     empty = int((counts == 0).sum())
     if empty:
-        notes.append(f"{empty} of {plan.k} subspaces hold no row; a smaller k may do.")
+        verb = "holds" if empty == 1 else "hold"
+        notes.append(f"{empty} of {plan.k} subspaces {verb} no row; a smaller k may do.")
     finished = [start for start in starts if not start.sampled]
     unsettled = sum(not start.converged for start in finished)
     if unsettled and unsettled == len(finished):

@@ -112,6 +112,7 @@ class CompressionConfig:
         Raises:
             ParameterError: If ``neighbours`` is negative, ``queries`` below 1, or the plan makes
                 no sense for any table.
+            SizeError: If nothing else is wrong, and the size is not given, or not once.
         """
         if self.neighbours < 0 or self.queries < 1:
             raise ParameterError(
@@ -120,8 +121,8 @@ class CompressionConfig:
             )
         if isinstance(self.j, list):  # as JSON gives it back
             object.__setattr__(self, "j", tuple(self.j))
-        FitRequest(**self.fit_arguments(_SOME_TABLE))
         Coding.asked(self.bits, self.basis_bits)
+        FitRequest(**self.fit_arguments(_SOME_TABLE))  # last: what it says last is of the size
 
     def fit_arguments(self, dense_bytes: int) -> dict[str, Any]:
         """What `engine.factorize` is given of the fit, the weights and the labels apart.

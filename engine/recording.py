@@ -19,7 +19,7 @@ from engine.provenance import installed_versions
 from engine.records import RunRecord, RunSource
 from engine.sources import absolute_spec, expand_path
 from engine.table import EmbeddingTable
-from engine.wording import name_range, short_bytes
+from engine.wording import counted, name_range, short_bytes
 
 SWEEP_FILE = "sweep.json"
 SEARCH_FIGURES = "search"
@@ -106,7 +106,7 @@ def record_sweep(table: EmbeddingTable, result: SweepResult) -> tuple[RunRecord,
     result = replace(result, config=replace(result.config, weights=weights))
     record = RunRecord(
         kind="sweep",
-        name=f"{table.name}, {result.fits} fits",
+        name=f"{table.name}, {counted(result.fits, 'fit')}",
         source=_source(table),
         config=asdict(result.config),
         figures={"cells": len(result.cells), "notes": list(result.notes)},

@@ -30,6 +30,10 @@ DEFAULT_STARTS = 10
 AUTO_KS = (1, 2, 3, 5, 8, 12, 16, 20)
 
 
+class SizeError(ParameterError):
+    """Of several ways to give a plan's size none was given, or more than one, or another's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitRequest:
     """What to fit, as `engine.factorize` takes it; see there for each field."""
@@ -54,6 +58,7 @@ class FitRequest:
 
         Raises:
             ParameterError: If a value is out of range or two contradict each other.
+            SizeError: If nothing else is wrong, and the size is not given, or not once.
         """
         if self.method not in METHODS:
             raise ParameterError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
@@ -62,7 +67,8 @@ class FitRequest:
             raise ParameterError(
                 f"allocation must be one of {', '.join(ALLOCATIONS)}, got {self.allocation!r}"
             )
-        self._check_size()
+        if self.method == "coded":
+            self._check_coded()
         if self.allocation == "optimal" and isinstance(self.j, Sequence):
             raise ParameterError(
                 "allocation='optimal' chooses the dimensions itself; give a rate or one j whose "
@@ -77,24 +83,43 @@ class FitRequest:
         if self.moves < 0:
             raise ParameterError(f"moves must not be negative, got {self.moves}")
         parse_loss(self.loss)
+        self._check_size()
 
     def _check_size(self) -> None:
+        given = [name for name in ("j", "rate") if getattr(self, name) is not None]
         if self.method == "coded":
-            self._check_coded()
-            return
-        if self.max_bytes is not None:
-            raise ParameterError(
+            self.coded()
+            if given:
+                raise SizeError(
+                    f"method='coded' has its size from max_bytes and takes no {given[0]}; leave "
+                    f"{given[0]} out"
+                )
+        elif self.max_bytes is not None:
+            raise SizeError(
                 f"max_bytes is the size of method='coded'; give method={self.method!r} a rate or j"
             )
-        if (self.j is None) == (self.rate is None):
-            raise ParameterError("give either j (the dimension) or rate (the share to remove)")
+        elif not given:
+            raise SizeError(
+                "no size is given; give j (the dimension), rate (the share to remove), or with "
+                "method='coded' max_bytes"
+            )
+        elif len(given) > 1:
+            raise SizeError(
+                f"j = {self.j} and rate = {self.rate} are both given, and each is a size; give one "
+                "of them"
+            )
 
     def coded(self) -> tuple[CodedRequest, ...]:
         """What it asks of the method ``"coded"``: a request for each k to choose from, rising.
 
         Raises:
-            ParameterError: If its size or k is none of that method's.
+            SizeError: If there is no ``max_bytes``.
+            ParameterError: If it or k is none of that method's.
         """
+        if self.max_bytes is None:
+            raise SizeError(
+                "method='coded' needs max_bytes, the most bytes it may store, and that is not given"
+            )
         if type(self.max_bytes) is not int or self.max_bytes < 1:
             raise ParameterError(
                 "method='coded' needs max_bytes, the most bytes it may store, a whole number of at "
@@ -126,8 +151,8 @@ class FitRequest:
         return candidates
 
     def _check_coded(self) -> None:
-        self.coded()
-        for name in ("j", "rate", "allocation", "loss", "seeding", "moves"):
+        self._coded_ks()
+        for name in ("allocation", "loss", "seeding", "moves"):
             if getattr(self, name) != self.__dataclass_fields__[name].default:
                 raise ParameterError(
                     f"method='coded' spends max_bytes where they save most, squared distances "
@@ -143,6 +168,8 @@ class FitRequest:
         for name, value in (("k", k), ("j", self.j)):
             if value is not None and not _are_whole(value):
                 raise ParameterError(f"{name} must be a whole number or a list, got {value!r}")
+        if isinstance(k, int) and k < 1:
+            raise ParameterError(f"k must be 1 or more (the number of subspaces), got {k:,}")
         if self.method != "svd":
             return
         if self.k not in (None, 1):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from engine.checkpoint import Checkpoint, CheckpointFile
 from engine.clustering.em import EMPlan, EMResult, EMStep, run_em
 from engine.clustering.losses import parse_loss
-from engine.clustering.search import StartReport
+from engine.clustering.search import REFINING, StartReport
 from engine.clustering.weighted_rows import WeightedRows
 from engine.fitting import Fit, fit_notes, fit_rows
 from engine.progress import Progress, ProgressCallback
@@ -102,7 +102,7 @@ def _go_on(
             file.keep(replace(resume, cost_history=joined(), subspaces=step.subspaces))
         progress(
             Progress(
-                phase="Polishing on all rows",
+                phase=REFINING,
                 done=len(costs),
                 total=limit,
                 detail=f"error {step.cost:.4f}",

@@ -28,6 +28,7 @@ __all__ = [
     "RunSource",
     "RunStore",
     "check_run_target",
+    "find_run",
     "is_run_id",
     "read_run",
     "write_run",
@@ -217,6 +218,27 @@ def is_run_id(text: str) -> bool:
     """Whether a text could be the id of a run: the plain name of a folder."""
     plain = text and text == Path(text).name and not text.startswith(".")
     return bool(plain) and "\\" not in text and "\0" not in text
+
+
+def find_run(run: str | Path) -> Path:
+    """The folder of a run that is named by it, or by the run's id in the user's store.
+
+    Args:
+        run: A folder, which comes first, or an id. What lies in it is not looked at.
+
+    Raises:
+        ParameterError: If there is neither.
+    """
+    folder = Path(run)
+    if folder.is_dir():
+        return folder
+    store = RunStore()
+    if is_run_id(str(run)) and (store.root / str(run)).is_dir():
+        return store.root / str(run)
+    raise ParameterError(
+        f"there is no run {str(run)!r}: neither a folder of that name nor an id in {store.root}; "
+        "check the path, or take an id from subspace-atlas runs list"
+    )
 
 
 def read_run(folder: Path) -> Run:

@@ -39,6 +39,7 @@ from engine.memory import FLOAT_BYTES, check_memory, coded_fit_bytes, fit_bytes
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.rows import RowMatrix
 from engine.table import EmbeddingTable
+from engine.wording import counted
 
 __all__ = ["SweepCell", "SweepConfig", "SweepResult", "check_sweep_target", "run_sweep"]
 
@@ -86,7 +87,7 @@ def run_sweep(
         table, config.weights, config.weight_power, config.weight_floor, progress=progress
     )
     weights = None if use is None else use.weights
-    taken = f", {len(finished):,} fits taken over" if finished else ""
+    taken = f", {counted(len(finished), 'fit')} taken over" if finished else ""
     for done, plan in enumerate(plans):
         detail = f"{plan.caption}{taken}"
         report = Progress(phase="Sweeping", done=done, total=len(plans), detail=detail)

@@ -13,6 +13,7 @@ import torch
 from engine.errors import ShapeError, SourceError
 from engine.provenance import fingerprint_matrix
 from engine.rows import HALVES, RowMatrix, each_block
+from engine.wording import counted
 
 _CHECK_NUMBERS = 1 << 20  # looked at together for NaN/Inf: bounds the extra memory on mapped files
 
@@ -92,8 +93,8 @@ class EmbeddingTable:
             )
         if len(self.tokens) != len(self.matrix):
             raise ShapeError(
-                f"{self.name}: {len(self.matrix):,} rows but {len(self.tokens):,} tokens; "
-                "give one token a row, in row order"
+                f"{self.name}: {counted(len(self.matrix), 'row')} but "
+                f"{counted(len(self.tokens), 'token')}; give one token a row, in row order"
             )
         numbered = isinstance(self.tokens, RowNumbers)  # unique as they are, and maybe millions
         if not numbered and len(set(self.tokens)) != len(self.tokens):

@@ -24,6 +24,11 @@ def short_count(value: float) -> str:
     return f"{rounded / scale:.3g} {unit}" if rounded < 1e12 else f"{rounded / scale:,.0f} {unit}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, by their name in the singular: 1 token, 3,200 tokens."""
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
+
+
 def short_bytes(value: float) -> str:
     """Bytes in powers of ten: 28.0 MB."""
     for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):

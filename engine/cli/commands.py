@@ -26,6 +26,7 @@ from engine.cli.options import (
 from engine.cli.ranks import across_ranks
 from engine.cli.runs import runs
 from engine.cli.screen import (
+    note_replaced,
     print_json,
     progress_bars,
     show_compression,
@@ -112,7 +113,7 @@ def compress(
 
     _check_place(output)
     size = SizeRequest(plan)
-    config = read_plan(plan) if size.max_drop is None else None
+    config = read_plan(plan, source) if size.max_drop is None else None
     table = load_table(source, tensor=tensor, tokens=tokens)
     target = find_target(table) if output is not None and tensor is None else None
     if target is not None and output is not None:
@@ -203,7 +204,10 @@ def sweep(
     with progress_bars() as progress:
         result = run_sweep(table, config, journal=journal, progress=progress)
     if output is not None and journal is not None:
+        replaces = output.exists()
         result.save(output)
+        if replaces:
+            note_replaced(f"the file {output}")
         journal.unlink(missing_ok=True)
         place = output
     else:
@@ -243,10 +247,15 @@ def _free_port(wanted: int | None) -> int:
 
 
 def _store(output: Path | None, record: RunRecord, write: FileWriter) -> Run:
+    from engine.export.models import is_compressed
     from engine.runs import RECORD_FILE, RunStore, write_run
 
     if output is None:
         return RunStore().create(record, write)
+    before = None
     if (output / RECORD_FILE).is_file():
-        click.echo(f"Replacing the run in {output}", err=True)
-    return write_run(output, record, write)
+        before = "compressed model" if is_compressed(output) else "run"
+    run = write_run(output, record, write)
+    if before is not None:
+        note_replaced(f"the {before} that was in {output}")
+    return run

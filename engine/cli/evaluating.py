@@ -57,7 +57,7 @@ def evaluate(
 
     told = given({name: settings.pop(name) for name in ("data", "text", "probe_task")})
     options = CheckOptions(**told, seed=settings["seed"])
-    config = _plan(settings)
+    config = _plan(settings, source)
     model: str | EmbeddingTable = source
     if tensor is not None or tokens is not None:
         model = load_table(source, tensor=tensor, tokens=tokens)
@@ -75,7 +75,7 @@ def evaluate(
         raise EngineError(f"the other checks are above; not finished: {said}")
 
 
-def _plan(settings: dict[str, Any]) -> CompressionConfig | None:
+def _plan(settings: dict[str, Any], source: str) -> CompressionConfig | None:
     """The plan, where any of its options was given; the seed is that of the checks as well."""
     context = click.get_current_context()
     named = {
@@ -83,7 +83,7 @@ def _plan(settings: dict[str, Any]) -> CompressionConfig | None:
         for name in settings
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    return read_plan(settings) if named - {"seed"} else None
+    return read_plan(settings, source) if named - {"seed"} else None
 
 
 def _show_checks(subject: Subject, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli.screen import (
+    note_replaced,
     plain_console,
     print_json,
     show_figures,
@@ -24,16 +25,21 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("run")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
-def info(folder: Path, as_json: bool) -> None:
-    """Say what is in FOLDER: a compressed model, a run, or what Factorization.save wrote."""
+def info(run: str, as_json: bool) -> None:
+    """Say what RUN holds.
+
+    RUN is a folder with a compressed model, a run, or what Factorization.save wrote; or the id of
+    a run that the app lists.
+    """
     from engine.export.models import describe_layer, is_compressed
     from engine.factorization import Factorization
     from engine.runs import RECORD_FILE as RUN_FILE
-    from engine.runs import read_run
+    from engine.runs import find_run, read_run
     from engine.storage import RECORD_FILE
 
+    folder = find_run(run)
     is_model = is_compressed(folder)
     if not (folder / RUN_FILE).is_file():
         kind, figures = "", dict[str, object]()
@@ -47,12 +53,13 @@ def info(folder: Path, as_json: bool) -> None:
             show_figures(f"{kind} in {folder}", figures)
         if kind:
             return
-    run = read_run(folder)
+    found = read_run(folder)
+    held = _held(found, is_model)
     if as_json:
-        print_json({"run": str(run.folder), "holds": _held(run, is_model), **asdict(run.record)})
+        print_json({"run": str(found.folder), "holds": held, **asdict(found.record)})
     else:
-        show_record(run, _held(run, is_model))
-        _show_command(run)
+        show_record(found, held)
+        _show_command(found)
 
 
 @click.command()
@@ -97,7 +104,10 @@ def report(run: str, output: Path, as_json: bool) -> None:
     """
     from engine.report.runs import write_report
 
+    replaces = output.exists()
     write_report(run, output)
+    if replaces:
+        note_replaced(f"the file {output}")
     if as_json:
         print_json({"report": str(output)})
     else:

@@ -12,6 +12,7 @@ import click
 from engine.cli.options import given, parse_list
 from engine.cli.screen import print_json, progress_bars
 from engine.errors import ParameterError
+from engine.wording import counted
 
 if TYPE_CHECKING:
     from engine.evaluation.glue.cells import GlueCell
@@ -111,7 +112,9 @@ def glue(  # noqa: PLR0913 - one parameter an option
         def show(step: Progress) -> None:
             bars(step)
             if step.phase == CELLS_PHASE and not sys.stderr.isatty():  # into a log, once a cell
-                click.echo(f"{step.done:,} of {step.total:,} cells {step.detail}", err=True)
+                click.echo(
+                    f"{step.done:,} of {counted(step.total, 'cell')} {step.detail}", err=True
+                )
 
         try:
             cells = run_glue(output, run, grid, data=data, progress=show)
@@ -122,7 +125,7 @@ def glue(  # noqa: PLR0913 - one parameter an option
     if as_json:
         print_json({"run": str(output), "cells": [_plain(cell) for cell in cells]})
         return
-    click.echo(f"{len(cells):,} cells measured: {output}")
+    click.echo(f"{counted(len(cells), 'cell')} measured: {output}")
     click.echo(f"Tables and figures of them: subspace-atlas glue-report {output}")
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from engine.plans import CompressionConfig
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+SIZES = {"rate": "--rate", "j": "-j", "max_bytes": "--max-bytes"}
+"""The options that are each a plan's size, by the fields of a config."""
 
 
 def source_options(command: _Command) -> _Command:
@@ -136,15 +138,60 @@ def check_options(command: _Command) -> _Command:
     return command
 
 
-def read_plan(options: dict[str, Any]) -> CompressionConfig:
+def read_plan(options: dict[str, Any], source: str = "") -> CompressionConfig:
     """The config that the values of `plan_options` come to.
+
+    Args:
+        options: Those values.
+        source: What is to be compressed. That it is not there is told before a missing size, which
+            is the mistake of whom has only begun; where the size is given it is not looked for.
 
     Raises:
         ParameterError: If one is out of range or cannot be read.
+        SourceError: If the source is not there.
     """
     from engine.plans import CompressionConfig
+    from engine.requests import SizeError
 
-    return CompressionConfig(**read_fields(options))
+    fields = read_fields(options)
+    try:
+        return CompressionConfig(**fields)
+    except SizeError as error:
+        _check_the_rest(fields, source)
+        raise ParameterError(_say_size(options)) from error
+
+
+def _check_the_rest(fields: dict[str, Any], source: str) -> None:
+    """What else is wrong, as far as that can be told without reading the source."""
+    from engine.frequencies import DEFAULT_FLOOR, DEFAULT_POWER
+    from engine.frequencies.row_use import NO_WEIGHTS, check_row_use
+    from engine.sources import check_source
+
+    check_row_use(
+        fields.get("weights", NO_WEIGHTS),
+        fields.get("weight_power", DEFAULT_POWER),
+        fields.get("weight_floor", DEFAULT_FLOOR),
+    )
+    if source:
+        check_source(source)
+
+
+def _say_size(options: dict[str, Any]) -> str:
+    """What is wrong about the size, by the names that options have."""
+    told = [option for name, option in SIZES.items() if options[name] is not None]
+    method = options["method"]
+    wrong = "no size is given"
+    if len(told) > 1:
+        wrong = f"{', '.join(told[:-1])} and {told[-1]} are given, and each is a size by itself"
+    elif told:
+        wrong = f"{told[0]} is no size of --method {method}"
+    plain = "--rate (the share to remove)", "-j (the dimension)"
+    coded = "--max-bytes (the size of coded subspaces)"
+    if method == "coded":
+        return f"{wrong}; give {coded}"
+    if method is None:
+        return f"{wrong}; give one of {', '.join(plain)} and {coded}"
+    return f"{wrong}; give one of {' and '.join(plain)}"
 
 
 def read_fields(options: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.screen import plain_console, print_json, show_place, show_record
-from engine.errors import FormatError
+from engine.cli.screen import note_replaced, plain_console, print_json, show_place, show_record
+from engine.errors import FormatError, ParameterError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,7 +128,10 @@ def export(run_ids: tuple[str, ...], *, output: Path, as_json: bool) -> None:
     from engine.exchange import write_archive
     from engine.runs import RunStore
 
+    replaces = output.exists()
     write_archive(RunStore(), run_ids, output)
+    if replaces:
+        note_replaced(f"the file {output}")
     if as_json:
         print_json({"written": str(output), "runs": list(run_ids)})
     else:
@@ -164,7 +168,7 @@ def delete(run_ids: tuple[str, ...], *, yes: bool, as_json: bool) -> None:
     from engine.runs import RunStore
 
     if not yes:
-        click.confirm("Delete for good?", abort=True, err=True)
+        _ask("Delete for good?")
     store = RunStore()
     for run_id in run_ids:
         store.delete(run_id)
@@ -173,6 +177,21 @@ def delete(run_ids: tuple[str, ...], *, yes: bool, as_json: bool) -> None:
         print_json({"deleted": list(run_ids)})
     else:
         plain_console().print(f"Deleted: {', '.join(run_ids)}", soft_wrap=True)
+
+
+def _ask(question: str) -> None:
+    """Go on only where the answer is yes; where nobody can answer, that is bad input."""
+    try:
+        agreed = click.confirm(question, err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)  # the question has no line of its own
+        raise ParameterError(
+            "nobody is there to be asked, and nothing was deleted; give --yes as well"
+        ) from error
+    if not agreed:
+        raise click.Abort("Nothing was deleted.")
 
 
 def _as_dict(run: Run) -> dict[str, Any]:

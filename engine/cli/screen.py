@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from engine.wording import name_svd
+from engine.wording import counted, name_svd
 
 if TYPE_CHECKING:
     from engine.compression import Compression
@@ -71,6 +71,11 @@ def plain_console() -> Console:
 def print_json(values: dict[str, Any]) -> None:
     """Values for machines."""
     click.echo(json.dumps(values, indent=1))
+
+
+def note_replaced(what: str) -> None:
+    """That something was there before, on stderr, so that JSON stays JSON."""
+    click.echo(f"Note: replaced {what}.", err=True)
 
 
 def show_place(what: str, place: Path) -> None:
@@ -179,7 +184,8 @@ def show_points(summary: GlueSummary, verdict: Sequence[str]) -> None:
         rates = summary.rates(AVERAGE, stage)
         if not rates:
             continue
-        title = f"{summary.model}: points lost {STAGE_TITLES[stage]}, average of {len(tasks)} tasks"
+        averaged = counted(len(tasks), "task")
+        title = f"{summary.model}: points lost {STAGE_TITLES[stage]}, average of {averaged}"
         table = Table(title=title, title_justify="left")
         table.add_column("plan")
         for rate in rates:

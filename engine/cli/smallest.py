@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from engine.cli.evaluating import ranged
-from engine.cli.options import check_options, given, read_fields
+from engine.cli.options import SIZES, check_options, given, read_fields
 from engine.cli.screen import plain_console
 from engine.errors import ParameterError
 from engine.wording import short_bytes
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from engine.table import EmbeddingTable
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_SIZES = {"max_bytes": "--max-bytes", "j": "-j", "rate": "--rate", "bits": "--bits"}
 _TOLD = {"data": "--data", "text": "--text", "probe_task": "--probe-task"}
 
 
@@ -74,7 +73,8 @@ class SizeRequest:
                 f"--max-drop {self.max_drop:g} needs a check to be measured by; name one with "
                 "--check, as in --check stsb"
             )
-        sizes = [option for name, option in _SIZES.items() if options[name] is not None]
+        known = {**SIZES, "bits": "--bits"}
+        sizes = [option for name, option in known.items() if options[name] is not None]
         method = options["method"]
         sizes += [f"--method {method}"] if method not in (None, "coded") else []
         if sizes:

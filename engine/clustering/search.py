@@ -22,6 +22,9 @@ _POLISHED = 2  # starts that go on to all rows
 _POLISH_STEPS = 3  # on all rows before the better of the two is known
 _WORTH_SAMPLING = 1.25  # times the sample: below, all rows are as good a field
 
+REFINING = "Refining the best on all rows"
+"""What progress calls the steps after the sample."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartReport:
@@ -177,22 +180,25 @@ class _Search:
 
     def _race(self) -> tuple[_Start, list[StartReport]]:
         """Successive halving on a coreset, then the best few on all rows."""
-        self._tick("Drawing a sample")
+        self._tick("Taking a sample of the rows")
         seed = int(self._seeds[-1])
         sample = coreset(self._rows, self._settings.race_rows, self._plan, seed)
         starts: list[_Start] = []
         for index, name in enumerate(self._settings.seedings):
             began = time.perf_counter()
-            phase = f"Seeding start {index + 1} of {len(self._settings.seedings)}"
+            phase = f"Start {index + 1} of {len(self._settings.seedings)}: first partition"
             self._tick(phase)
             labels = self._seed(sample, index, phase)
             starts.append(self._start(name, sample, labels, began))
             starts[-1].sampled = True
         field = starts
         for steps in _ROUND_STEPS:
+            phase = "Trying the start on a sample"
+            if len(field) > 1:
+                phase = f"Comparing {len(field)} starts on a sample"
             for start in field:
                 for _ in range(steps):
-                    self._advance(start, f"Racing {len(field)} starts")
+                    self._advance(start, phase)
             field = sorted(field, key=lambda start: start.run.cost)
             field = field[: max(_POLISHED, (len(field) + 1) // 2)]
         leader = self._move(field[0], sample)
@@ -201,9 +207,9 @@ class _Search:
         if len(polished) > 1:
             for start in polished:
                 for _ in range(_POLISH_STEPS):
-                    self._advance(start, "Polishing on all rows")
+                    self._advance(start, REFINING)
         best = min(polished, key=lambda start: start.run.cost)
-        self._finish(best, "Polishing on all rows")
+        self._finish(best, REFINING)
         replaced = dict(zip(map(id, field), polished, strict=True))
         if leader not in starts:  # a move found it: it stands for the start it was made from
             starts.append(leader)
@@ -215,7 +221,7 @@ class _Search:
             rows,
             self._plan,
             int(self._seeds[index]),
-            lambda parts: self._tick(phase, f"splitting, {parts} of {self._plan.k} subspaces"),
+            lambda parts: self._tick(phase, f"{parts} of {self._plan.k} subspaces so far"),
         )
 
     def _onto_all_rows(self, start: _Start) -> _Start:
@@ -238,8 +244,9 @@ class _Search:
             moved = self._start("move", rows, labels, began)
             moved.sampled = start.sampled
             limit = sum(_ROUND_STEPS) if start.sampled else self._settings.max_iterations
+            phase = f"Move {number + 1}: merging two subspaces, splitting another"
             for _ in range(limit):
-                self._advance(moved, f"Move {number + 1}", counted=False)
+                self._advance(moved, phase, counted=False)
                 if moved.run.converged:
                     break
             if moved.run.cost < start.run.cost:
@@ -267,7 +274,7 @@ class _Search:
         self._done += counted
         error = f"error {start.run.cost:.4f}"
         if start.sampled:  # where it is lower than that of all rows will be
-            self._tick(phase, f"{error} of a sample")
+            self._tick(phase, f"{error} on the sample")
         else:
             self._tick(phase, f"{error}, best {min(start.run.cost, self._lowest):.4f}")
 

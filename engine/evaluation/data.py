@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.errors import EngineError, MissingDependencyError, ParameterError, SourceError
 from engine.evaluation.tasks import GlueTask
+from engine.wording import counted
 
 DATA_VARIABLE = "SUBSPACE_ATLAS_DATA"
 BY_DATA = f"by the variable {DATA_VARIABLE}"
@@ -142,7 +143,7 @@ def load_split(task: GlueTask, name: SplitName, *, data: str | Path | None = Non
     official = task.train_rows if name == "train" else task.dev_rows
     if len(split) == official:
         return split
-    note = f"not the official split: {len(split):,} rows, that has {official:,}"
+    note = f"not the official split: {counted(len(split), 'row')}, that has {official:,}"
     return replace(split, note=note)
 
 

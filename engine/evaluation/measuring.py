@@ -17,6 +17,7 @@ from engine.evaluation.scores import RESAMPLES, Resampled, bootstrap
 from engine.evaluation.subject import Subject
 from engine.evaluation.variants import Variant
 from engine.progress import Progress, ProgressCallback, ignore_progress
+from engine.wording import counted
 
 _FEWEST = 10  # items: resamples of fewer hardly differ, and the interval would be too narrow
 
@@ -85,8 +86,8 @@ class Measuring:
         found = self._prepared.compare(self._outcomes)
         if found.n < _FEWEST:
             raise ParameterError(
-                f"{self._check.title} has {found.n} items here, and an interval needs at least "
-                f"{_FEWEST}; give a longer text or more data"
+                f"{self._check.title} has {counted(found.n, 'item')} here, and an interval needs "
+                f"at least {_FEWEST}; give a longer text or more data"
             )
         return found
 

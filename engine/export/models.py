@@ -17,6 +17,7 @@ from engine.network.shape import LayerShape
 from engine.sources import find_model
 from engine.sources.files import FolderFiles, ModelFiles
 from engine.sources.models import COMPRESSED, checkpoint_files, quantization_method, read_json
+from engine.wording import counted
 
 ALONE = "or compress its table alone, by giving the name of its array"
 _MOST_NAMED = 4  # weights in a note
@@ -288,7 +289,8 @@ def _notes_on(report: dict[str, Any], name: str) -> tuple[str, ...]:
 
 def _listed(names: list[str]) -> str:
     more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more weights" if more > 0 else "")
+    rest = f" and {counted(more, 'more weight')}" if more > 0 else ""
+    return ", ".join(names[:_MOST_NAMED]) + rest
 
 
 def _reason(error: Exception) -> str:

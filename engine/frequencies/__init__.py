@@ -18,6 +18,7 @@ from engine.frequencies.encoding import encoder_of, has_tokenizer
 from engine.frequencies.running_text import languages
 from engine.frequencies.words import check_words, count_words_of_file, count_words_of_language
 from engine.table import EmbeddingTable
+from engine.wording import counted
 
 DEFAULT_POWER = 0.5
 DEFAULT_FLOOR = 16.0  # per million
@@ -54,7 +55,7 @@ def token_counts(
 
     Cost: about three seconds for English, 330,000 words.
     """
-    language, path = _resolve_source(source)
+    language, path = find_counted(source)
     encoder = encoder_of(tokenizer)
     if path is not None:
         counts = count_file(encoder, path, special_tokens=special_tokens)
@@ -96,7 +97,7 @@ def table_token_counts(
         SourceError: As `token_counts` does; or if rows are named by number, are pieces of words
             without a tokenizer, belong to another tokenizer, or none of them occurs.
     """
-    language, path = _resolve_source(source)
+    language, path = find_counted(source)
     if tokenizer is None and has_tokenizer(table.spec):
         tokenizer = table.spec
     if tokenizer is None:
@@ -117,8 +118,8 @@ def table_token_counts(
         )
     if not bool(counts.any()):
         raise SourceError(
-            f"none of the {len(table.tokens):,} tokens of {table.name} occurs in {source}; give "
-            "the language or a text that the table was made for"
+            f"none of the {counted(len(table.tokens), 'token')} of {table.name} occurs in "
+            f"{source}; give the language or a text that the table was made for"
         )
     return counts
 
@@ -155,8 +156,15 @@ def token_weights(
     return weights
 
 
-def _resolve_source(source: str | Path) -> tuple[str, Path | None]:
-    """The language, or the path of a text."""
+def find_counted(source: str | Path) -> tuple[str, Path | None]:
+    """What tokens are counted in: a language and no path, or the path of a text.
+
+    Args:
+        source: As in `token_counts`.
+
+    Raises:
+        ParameterError: If it is neither.
+    """
     if isinstance(source, str) and source in languages():
         return source, None
     path = Path(source).expanduser()
@@ -173,8 +181,8 @@ def _fit_to_rows(counts: Tensor, table: EmbeddingTable) -> Tensor:
     n = len(table.tokens)
     if len(counts) - n > max(1, _MOST_WITHOUT_ROW * n):
         raise SourceError(
-            f"the tokenizer has {len(counts):,} tokens, but {table.name} only {n:,} rows; they "
-            "belong to different models, give the right tokenizer"
+            f"the tokenizer has {counted(len(counts), 'token')}, but {table.name} only "
+            f"{counted(n, 'row')}; they belong to different models, give the right tokenizer"
         )
     fitted = torch.zeros(n, dtype=torch.float64)
     fitted[: len(counts)] = counts[:n]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.frequencies import table_token_counts, token_weights
+from engine.frequencies import find_counted, table_token_counts, token_weights
 from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.table import EmbeddingTable
 
@@ -25,6 +25,24 @@ class RowUse:
 
     counts: Tensor
     weights: Tensor
+
+
+def check_row_use(source: str, power: float, floor: float) -> None:
+    """Refuse what no table can be counted and weighed by.
+
+    Args:
+        source: As in `count_row_use`.
+        power: As there.
+        floor: As there.
+
+    Raises:
+        ParameterError: If the source is neither a language nor a file, or power or floor is out
+            of range.
+    """
+    if source == NO_WEIGHTS:
+        return
+    token_weights(torch.zeros(1), power, floor)
+    find_counted(source)
 
 
 def count_row_use(
@@ -54,7 +72,7 @@ def count_row_use(
     """
     if source == NO_WEIGHTS:
         return None
-    token_weights(torch.zeros(1), power, floor)  # refused at once, not after the counting
+    check_row_use(source, power, floor)  # refused at once, not after the counting
     progress(Progress(phase="Counting tokens", done=0, total=1))
     counts = table_token_counts(table, source)
     progress(Progress(phase="Counting tokens", done=1, total=1))

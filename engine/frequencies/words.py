@@ -18,6 +18,7 @@ from engine.frequencies.running_text import (
     words_of,
 )
 from engine.table import RowNumbers
+from engine.wording import counted
 
 _TEXT_WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 _PARTS = re.compile(r"['’-]|[^'’-]+")
@@ -110,8 +111,8 @@ def check_words(tokens: Sequence[str], name: str) -> None:
     pieces = sum(token.startswith(_PIECE_MARKS) for token in tokens)
     if pieces > _MOST_PIECES * len(tokens):
         raise SourceError(
-            f"{pieces:,} of the {len(tokens):,} tokens of {name} are pieces of words, which only "
-            "their tokenizer can count; give it with tokenizer="
+            f"{pieces:,} of the {counted(len(tokens), 'token')} of {name} are pieces of words, "
+            "which only their tokenizer can count; give it with tokenizer="
         )
 
 

@@ -16,7 +16,7 @@ from engine.measures import row_norms
 from engine.report.drawing import mark_of
 from engine.report.headline import headline_figures
 from engine.report.plan import ReportedMap, ReportedPlan, public_config, public_spec
-from engine.wording import BAND_TITLES, duration, name_range, printable
+from engine.wording import BAND_TITLES, counted, duration, name_range, printable
 
 _NAMED_ROWS = 12  # best and worst kept tokens
 _LISTED_DIMENSIONS = 40
@@ -99,8 +99,8 @@ def _made_of(plan: ReportedPlan) -> str:
     coding = plan.factorization.coding
     bits = "" if coding is None else f", with coordinates in {coding.named_bits} bits"
     return (
-        f"An embedding layer of {n:,} tokens, each a row of {d:,} numbers, stored smaller as "
-        f"{what} of dimension {name_range(figures['dimensions'])}{bits}."
+        f"An embedding layer of {counted(n, 'token')}, each a row of {counted(d, 'number')}, "
+        f"stored smaller as {what} of dimension {name_range(figures['dimensions'])}{bits}."
     )
 
 

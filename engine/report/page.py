@@ -17,6 +17,7 @@ from engine.paths import assets_folder
 from engine.report.content import describe_curves, describe_plan, plan_name
 from engine.report.drawing import draw_curves, draw_map
 from engine.report.plan import ReportedMap, ReportedPlan
+from engine.wording import counted
 
 
 def build_report(
@@ -42,7 +43,7 @@ def build_report(
     if sweep is not None:
         curves, star = _curves(plan, sweep)
         charts["curves"] = draw_curves(curves, star=star, name=plan_name(plan.figures))
-        origin = f"{origin}: {sweep.fits} fits"
+        origin = f"{origin}: {counted(sweep.fits, 'fit')}"
         curves_content = {**describe_curves(curves, origin), "starred": star is not None}
     content = describe_plan(plan, places)
     return _render({**content, "curves": curves_content}, charts)

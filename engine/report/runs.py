@@ -16,7 +16,7 @@ from engine.measures import relative_row_errors, summarise_subspaces
 from engine.recording import SWEEP_FILE, read_compression_figures
 from engine.report.page import build_report
 from engine.report.plan import ReportedMap, ReportedPlan, made_how
-from engine.runs import RunStore
+from engine.runs import RunStore, find_run
 from engine.table import EmbeddingTable
 
 
@@ -58,7 +58,7 @@ def report_run(run: str | Path) -> bytes:
             from cannot be read or has changed.
         FormatError: If it is damaged.
     """
-    folder = Path(run) if Path(run).is_dir() else RunStore().load(str(run)).folder
+    folder = find_run(run)
     opened = open_compressed(folder)
     if opened is None:
         raise ParameterError(

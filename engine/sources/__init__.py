@@ -140,6 +140,25 @@ def find_model(spec: str | Path) -> ModelFiles | None:
         return _find_model(text)
 
 
+def check_source(spec: str | Path) -> None:
+    """Refuse a spec that names nothing; of what is there nothing is read.
+
+    Args:
+        spec: As in `load_table`. Of a model on the hub its config.json is downloaded.
+
+    Raises:
+        SourceError: If there is nothing of that name.
+        MissingDependencyError: If a bundled model is not installed.
+    """
+    text = str(spec)
+    if find_model(text) is not None:
+        return
+    with _saying_why(text):
+        path = expand_path(text)
+        if not (text and (path.is_file() or _find_shards(path) is not None)):
+            raise _nothing_at(text)
+
+
 def _read_or_say_why(
     spec: str, tensor: str | None, tokens: str | Path | None, mapped: bool | None
 ) -> tuple[str, SourceRows]:
@@ -213,9 +232,13 @@ def _read(
     if path.is_file():
         name = path.name[: len(path.name) - len(_suffix(path))]
         return name, _read_file(path, tensor, tokens, mapped)
-    if _suffix(path) in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES):
-        raise SourceError(f"there is no file {spec}; check the path")
-    raise SourceError(
+    raise _nothing_at(spec)
+
+
+def _nothing_at(spec: str) -> SourceError:
+    if _suffix(expand_path(spec)) in (*_ARRAY_SUFFIXES, *_TEXT_SUFFIXES, *_PICKLE_SUFFIXES):
+        return SourceError(f"there is no file {spec}; check the path")
+    return SourceError(
         f"{spec!r} is no file, no folder and no Hugging Face id (“org/name”); check the path"
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.errors import ShapeError, SourceError
 from engine.table import RowNumbers
+from engine.wording import counted
 
 _FOLDER_FILES = ("tokens.txt", "vocab.txt")
 
@@ -69,8 +70,8 @@ def read_token_file(path: Path, *, n_rows: int) -> list[str]:
     tokens = read_lines(path)
     if len(tokens) != n_rows:
         raise ShapeError(
-            f"{path.name}: expected {n_rows:,} lines, one token for each row, got {len(tokens):,}; "
-            "correct the file, or name another file of tokens"
+            f"{path.name}: expected {counted(n_rows, 'line')}, one token for each row, got "
+            f"{len(tokens):,}; correct the file, or name another file of tokens"
         )
     return tokens
 

@@ -11,6 +11,7 @@ from engine.errors import SourceError
 from engine.sources.files import ModelFiles
 from engine.sources.tokens import read_lines
 from engine.table import RowNumbers
+from engine.wording import counted
 
 # A few added tokens without a row are common; more means a tokenizer of another model.
 _MOST_WITHOUT_ROW = 0.01
@@ -61,9 +62,9 @@ def tokens_for_model(files: ModelFiles, *, n_rows: int) -> tuple[Sequence[str], 
             outside += 1
     if outside > max(1, _MOST_WITHOUT_ROW * n_rows):
         raise SourceError(
-            f"{files.name}: its tokenizer has {len(vocabulary):,} tokens, but its embedding only "
-            f"{n_rows:,} rows; they belong to different models. Put the right tokenizer files "
-            "beside the model, or name a file of tokens"
+            f"{files.name}: its tokenizer has {counted(len(vocabulary), 'token')}, but its "
+            f"embedding only {counted(n_rows, 'row')}; they belong to different models. Put the "
+            "right tokenizer files beside the model, or name a file of tokens"
         )
     if outside:
         noun = "token has" if outside == 1 else "tokens have"

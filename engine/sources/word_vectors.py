@@ -21,6 +21,7 @@ import torch
 from engine.errors import SourceError
 from engine.sources.declared import Declared
 from engine.sources.rows import SourceRows
+from engine.wording import counted
 
 _BLOCK_LINES = 4_096  # parsed together: enough to hide the call, 30 MB of text at 300 columns
 _LONGEST_LINE = 1 << 24  # 16 MB: beyond any row, and keeps a binary file from filling memory
@@ -148,14 +149,14 @@ def _check_header(fields: list[bytes], *, n_rows: int, first_row: bytes, name: s
     declared_rows, declared_width = (int(field) for field in fields)
     if n_rows < 1 or declared_rows != n_rows:
         raise SourceError(
-            f"{name}: its first line declares {declared_rows:,} rows, but {n_rows:,} follow; the "
-            "file was cut short or altered, correct that line or download it again"
+            f"{name}: its first line declares {counted(declared_rows, 'row')}, but {n_rows:,} "
+            "follow; the file was cut short or altered, correct that line or download it again"
         )
     width = _count_numbers(first_row.split())
     if width < 1 or declared_width != width:
         raise SourceError(
-            f"{name}: its first line declares {declared_width:,} numbers a row, but the first row "
-            f"has {width:,}; correct that line or download it again"
+            f"{name}: its first line declares {counted(declared_width, 'number')} a row, but the "
+            f"first row has {width:,}; correct that line or download it again"
         )
 
 
@@ -231,21 +232,21 @@ def _bad_row(texts: list[bytes], layout: _Layout, first_line: int) -> SourceErro
         wrong = next((field for field in fields if not _is_number(field)), None)
         if wrong is not None:
             return SourceError(
-                f"{layout.name}, line {number:,}: expected {layout.width:,} numbers after the "
-                f"token, got {_show(wrong)}; correct or remove that line"
+                f"{layout.name}, line {number:,}: expected {counted(layout.width, 'number')} after "
+                f"the token, got {_show(wrong)}; correct or remove that line"
             )
         if len(fields) != layout.width:
             return _ragged(layout, number, len(fields))
     return SourceError(
-        f"{layout.name}: expected {layout.width:,} numbers a row from line {first_line:,} on, "
-        "but a row cannot be read; set its numbers apart by single spaces"
+        f"{layout.name}: expected {counted(layout.width, 'number')} a row from line {first_line:,} "
+        "on, but a row cannot be read; set its numbers apart by single spaces"
     )
 
 
 def _ragged(layout: _Layout, number: int, found: int) -> SourceError:
     return SourceError(
-        f"{layout.name}, line {number:,}: expected {layout.width:,} numbers after the token, as in "
-        f"the first row, got {found:,}; correct or remove that line"
+        f"{layout.name}, line {number:,}: expected {counted(layout.width, 'number')} after the "
+        f"token, as in the first row, got {found:,}; correct or remove that line"
     )
 
 

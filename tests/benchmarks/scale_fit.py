@@ -25,6 +25,7 @@ from engine.clustering.distributed import join_group
 from engine.clustering.em import EMPlan, em_steps
 from engine.clustering.group import ALONE, Group
 from engine.clustering.job import is_job
+from engine.clustering.search import REFINING
 from engine.clustering.weighted_rows import WeightedRows
 from engine.factorization import FitRecord
 from engine.fitting import fit_rows
@@ -78,12 +79,12 @@ def measure_fit(matrix: RowMatrix, options: argparse.Namespace) -> dict[str, obj
     record = FitRecord(method="messi", config={}, source="", versions={})
     bases = fit.result.subspaces.bases
     project_rows(matrix, fit.result.labels, bases, record, workspace=options.file.parent)
-    # A phase lasts until the next report; "Seeding start 3 of 4" counts as "Seeding".
+    # A phase lasts until the next report; "Start 3 of 4: first partition" counts as "Start".
     phases: dict[str, float] = {}
     for (phase, at), (_, then) in pairwise([*marks, ("", fitted)]):
         name = phase.split()[0]
         phases[name] = phases.get(name, 0.0) + then - at
-    polished = [at for phase, at in marks if phase.startswith("Polishing")]
+    polished = [at for phase, at in marks if phase == REFINING]
     return {
         "fit_seconds": fitted - began,
         "project_seconds": time.perf_counter() - fitted,

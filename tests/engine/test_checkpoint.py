@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engine.checkpoint import Checkpoint, CheckpointFile, fingerprint_fit
+from engine.clustering.search import REFINING
 from engine.clustering.weighted_rows import WeightedRows
 from engine.errors import EngineError, FormatError, ParameterError
 from engine.fitting import fit_rows
@@ -102,7 +103,7 @@ def test_a_stop_in_the_middle_leaves_the_last_iteration(tmp_path: Path) -> None:
 
     def stop(progress: Progress) -> None:
         nonlocal polished
-        polished += "Polishing" in progress.phase
+        polished += progress.phase == REFINING
         if polished > 8:
             raise KeyboardInterrupt
 

@@ -352,7 +352,9 @@ def test_weights_that_make_no_sense_are_refused(wrong: dict[str, Any], message: 
         ({"allocation": "fair"}, "allocation must be one of"),
         ({"loss": "soft"}, "soft"),
         ({"moves": -1}, "moves must not be negative"),
-        ({"rate": 0.4}, "give either j"),
+        ({"rate": 0.4}, "are both given, and each is a size"),
+        ({"j": None}, "no size is given"),
+        ({"j": None, "bits": 3}, "bits must be 8 or 4, got 3"),
     ],
 )
 def test_plans_that_make_no_sense_are_refused_without_a_table(

@@ -11,6 +11,7 @@ import engine
 from engine.clustering.seeding import SEEDINGS
 from engine.errors import EngineError, ParameterError, ShapeError, SourceError
 from engine.progress import Progress
+from engine.requests import SizeError
 
 N, D = 30, 6
 GOOD: dict[str, Any] = {"k": 3, "j": 2}
@@ -30,8 +31,8 @@ def weights(**changed: float) -> dict[str, torch.Tensor]:
 
 
 BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
-    "k = 0": ({"k": 0}, ParameterError, r"k must be between 1 and 30 .*rows\), got 0"),
-    "k negative": ({"k": -2}, ParameterError, r"k must be between 1 and 30 .*, got -2"),
+    "k = 0": ({"k": 0}, ParameterError, r"k must be 1 or more .*subspaces\), got 0"),
+    "k negative": ({"k": -2}, ParameterError, r"k must be 1 or more .*, got -2"),
     "k > n": ({"k": 31}, ParameterError, r"k must be between 1 and 30 .*, got 31"),
     "default k > n": (
         {"k": None, "matrix": POINTS[:4]},
@@ -72,8 +73,8 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
     ),
     "coded without bytes": (
         {"method": "coded", "j": None},
-        ParameterError,
-        "needs max_bytes, the most bytes .* got None",
+        SizeError,
+        "needs max_bytes, the most bytes .* not given",
     ),
     "coded of half a byte": (
         {"method": "coded", "j": None, "max_bytes": 100.5},
@@ -87,7 +88,7 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
     ),
     "coded of a rate": (
         {"method": "coded", "j": None, "max_bytes": 200, "rate": 0.4},
-        ParameterError,
+        SizeError,
         "takes no rate; leave rate out",
     ),
     "coded of another loss": (
@@ -147,7 +148,7 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
     ),
     "bytes of another method": (
         {"max_bytes": 200},
-        ParameterError,
+        SizeError,
         "max_bytes is the size of method='coded'; give method='messi' a rate or j",
     ),
     "unknown allocation": (
@@ -186,8 +187,21 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], str]] = {
         ParameterError,
         "k = 30 subspaces of one dimension are already larger than the table; lower k",
     ),
-    "both j and rate": ({"rate": 0.4}, ParameterError, r"give either j .* or rate"),
-    "neither j nor rate": ({"j": None}, ParameterError, r"give either j .* or rate"),
+    "both j and rate": (
+        {"rate": 0.4},
+        SizeError,
+        r"j = 2 and rate = 0\.4 are both given",
+    ),
+    "neither j nor rate": (
+        {"j": None},
+        SizeError,
+        r"no size is given; give j .*, rate .* max_bytes",
+    ),
+    "another mistake beside a missing size": (
+        {"j": None, "moves": -1},
+        ParameterError,
+        "moves must not be negative",
+    ),
     "unknown method": ({"method": "pca"}, ParameterError, "one of messi, svd, coded, got 'pca'"),
     "svd of three": ({"method": "svd"}, ParameterError, "one subspace, got k = 3; leave k out"),
     "weight negative": (weights(row_4=-1.0), ParameterError, "finite and not negative"),

@@ -14,7 +14,7 @@ import pytest
 
 from engine import folders
 from engine.errors import Cancelled, EngineError, FormatError, ParameterError
-from engine.runs import RunStore, check_run_target, read_run, write_run
+from engine.runs import RunStore, check_run_target, find_run, read_run, write_run
 from tests.engine.test_records import make_record
 
 
@@ -231,6 +231,17 @@ def test_unknown_id_says_what_to_do(store: RunStore) -> None:
 
 
 # What killed processes leave
+
+
+def test_a_run_is_found_by_its_folder_or_its_id(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUBSPACE_ATLAS_HOME", str(store.root.parent))
+    run = store.create(make_record(), write_nothing)
+    assert find_run(run.id) == find_run(run.folder) == find_run(str(run.folder)) == run.folder
+    for name in ("nothing", f"../runs/{run.id}", run.folder / "run.json"):
+        with pytest.raises(ParameterError, match=r"neither a folder .* nor an id in .*runs;"):
+            find_run(name)
 
 
 def test_leftovers_of_dead_processes_are_swept(store: RunStore) -> None:

@@ -8,6 +8,7 @@ from engine.evaluation.glue.cells import CellKey, Stage
 from engine.evaluation.glue.drops import WHOLE_STAGES
 from engine.evaluation.glue.ensembles import plan_order, plan_title
 from engine.evaluation.tasks import GLUE_TASKS
+from engine.wording import counted
 
 STAGE_TITLES: dict[Stage, str] = {
     "tuned": "fine-tuned",
@@ -70,4 +71,4 @@ def _name(gaps: Sequence[tuple[str, float]], *, of: int) -> str:
     if len(gaps) == of:
         return f"all {of} compressed networks"
     rest = f" and {len(gaps) - _SHOWN} more" if len(gaps) > _SHOWN else ""
-    return f"{len(gaps)} of {of} compressed networks ({'; '.join(shown)}{rest})"
+    return f"{len(gaps)} of {counted(of, 'compressed network')} ({'; '.join(shown)}{rest})"

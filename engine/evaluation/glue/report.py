@@ -19,6 +19,7 @@ from engine.evaluation.glue.verdict import say_verdict, show_interval
 from engine.evaluation.scores import METRIC_NAMES
 from engine.evaluation.tasks import GLUE_TASKS
 from engine.folders import write_file
+from engine.wording import counted
 
 REPORT_FILE = "glue.md"
 TABLE_FILE = "glue.csv"
@@ -100,7 +101,9 @@ def _lines(summary: GlueSummary) -> Iterator[str]:
     if rows:
         yield from (*_table(("setting", ""), rows, left=2), "")
     seconds = sum(cell.seconds for cell in summary.cells)
-    yield f"{len(summary.cells):,} networks were measured, in {seconds / 3600:.1f} hours together."
+    verb = "was" if len(summary.cells) == 1 else "were"
+    networks = counted(len(summary.cells), "network")
+    yield f"{networks} {verb} measured, in {seconds / 3600:.1f} hours together."
     yield (
         f"All cells are in [{TABLE_FILE}]({TABLE_FILE}). This page is made of them by "
         "`subspace-atlas glue-report FOLDER -o OUT`."
@@ -129,7 +132,7 @@ def _averaged(summary: GlueSummary) -> Iterator[str]:
     for stage, tasks in summary.averaged.items():
         if tasks:
             names = ", ".join(GLUE_TASKS[task].title for task in tasks)
-            counts = f"{len(tasks)} {'task' if len(tasks) == 1 else 'tasks'}"
+            counts = counted(len(tasks), "task")
             yield f"Average {STAGE_TITLES[stage]}: {counts} ({names})."
 
 

@@ -57,8 +57,60 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         ("compress", "{table}", *PLAN, "--tensor", "weight"),
         "leave the name out",
     ),
-    "neither j nor rate": (("compress", "{table}", "-k", "3"), "give either j"),
-    "both j and rate": (("compress", "{table}", *PLAN, "--rate", "0.4"), "give either j"),
+    "no size": (
+        ("compress", "{table}", "-k", "3"),
+        r"no size is given; give one of --rate .*, -j \(.*\) and --max-bytes \(the size of coded",
+    ),
+    "no size of an evaluated plan": (("evaluate", "{table}", "-k", "3"), "one of --rate"),
+    "no size of coded": (
+        ("compress", "{table}", "--method", "coded"),
+        "no size is given; give --max-bytes",
+    ),
+    "no size of the svd": (
+        ("compress", "{table}", "--method", "svd"),
+        r"no size is given; give one of --rate .* and -j \(the dimension\)\n",
+    ),
+    "both j and rate": (
+        ("compress", "{table}", *PLAN, "--rate", "0.4"),
+        "--rate and -j are given, and each is a size by itself; give one of --rate",
+    ),
+    "three sizes": (
+        ("compress", "{table}", *PLAN, "--rate", "0.4", "--max-bytes", "3%"),
+        "--rate, -j and --max-bytes are given",
+    ),
+    "bytes and a rate": (
+        ("compress", "{table}", "--rate", "0.4", "--max-bytes", "3%"),
+        "--rate and --max-bytes are given",
+    ),
+    "j of coded": (
+        ("compress", "{table}", "--method", "coded", "-j", "2"),
+        "-j is no size of --method coded; give --max-bytes",
+    ),
+    "bytes of messi": (
+        ("compress", "{table}", "--method", "messi", "--max-bytes", "3%"),
+        "--max-bytes is no size of --method messi; give one of --rate",
+    ),
+    "no source, no size": (("compress", "none.npy", "-o", "out"), r"there is no file none\.npy"),
+    "no model, no size": (
+        ("compress", "none", "-o", "out"),
+        "none: no file or folder of that name",
+    ),
+    "no place, no size": (
+        ("compress", "no where", "-o", "out"),
+        "'no where' is no file, no folder",
+    ),
+    "no shards, no size": (("evaluate", "no-*.npy", "-k", "3"), r"no-\*\.npy"),
+    "k 0, no size": (("compress", "{table}", "-k", "0"), r"k must be 1 or more \(.*\), got 0"),
+    "bits 3, no size": (("compress", "{table}", "--bits", "3"), "bits must be 8 or 4, got 3"),
+    "a bad language, no size": (
+        ("compress", "{table}", "--weights", "klingon"),
+        "a language or a text file, got 'klingon'",
+    ),
+    "a bad power, no size": (
+        ("compress", "{table}", "--weights", "en", "--weight-power", "-1"),
+        "power must be 0 or more",
+    ),
+    "a bad loss, no size": (("compress", "{table}", "--loss", "soft"), "soft"),
     "rate 1": (("compress", "{table}", "--rate", "1"), "0 to below 1, got 1"),
     "rate NaN": (("compress", "{table}", "--rate", "nan"), "0 to below 1, got nan"),
     "no room": (("compress", "{table}", "--rate", "0.9", "-k", "30"), "leaves no room for k = 30"),
@@ -104,8 +156,10 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         ("sweep", "{table}", "--rates", "0.99", "--shares", ""),
         "no cell of the sweep",
     ),
-    "info of nothing": (("info", "none"), "expected a run folder, found no folder at none"),
-    "info of a file": (("info", "empty.npy"), "expected a run folder"),
+    "info of nothing": (("info", "none"), "there is no run 'none': neither a folder"),
+    "info of a file": (("info", "empty.npy"), r"there is no run 'empty\.npy': neither a folder"),
+    "info of a path": (("info", "no/run"), "there is no run 'no/run': neither a folder"),
+    "report of nothing": (("report", "none"), "nor an id in .*/home/runs; check the path"),
     "info of no run": (("info", "full"), r"full is not a run: it holds no run\.json"),
     "info of a damaged run": (("info", "damaged"), "expected JSON, could not read it"),
 }

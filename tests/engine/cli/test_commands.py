@@ -329,6 +329,15 @@ def test_a_coded_plan_is_told_by_its_bytes(
     assert "None" not in shell("info", tmp_path / "run").out
 
 
+def test_info_takes_the_id_of_a_run(shell: Shell, table: Path) -> None:
+    shell("compress", table, "-k", 3, "-j", 1)
+    (run,) = RunStore().list().runs
+    found = shell("info", run.id)
+    assert (found.code, found.err) == (0, "")
+    assert found.out == shell("info", run.folder).out
+    assert json.loads(shell("info", run.id, "--json").out)["run"] == str(run.folder)
+
+
 def test_info_of_a_sweep(shell: Shell, table: Path) -> None:
     shell("sweep", table, "--rates", "0.3", "-k", "2,3", "--shares", "")
     (run,) = RunStore().list().runs
@@ -434,8 +443,24 @@ def test_info_reads_a_saved_factorization(shell: Shell, tmp_path: Path) -> None:
 
 def test_replacing_a_run_is_said(shell: Shell, table: Path, tmp_path: Path) -> None:
     plan = ("compress", str(table), "-k", "2", "-j", "1", "-o", str(tmp_path / "run"))
-    assert "Replacing" not in shell(*plan).err
-    assert "Replacing the run in" in shell(*plan).err
+    assert shell(*plan).err == ""
+    again = shell(*plan, "--json")
+    assert again.err == f"Note: replaced the run that was in {tmp_path / 'run'}.\n"
+    assert json.loads(again.out)["run"] == str(tmp_path / "run")
+
+
+def test_replacing_a_file_is_said(shell: Shell, table: Path) -> None:
+    shell("compress", table, "-k", 2, "-j", 1)
+    (run,) = RunStore().list().runs
+    for command in (
+        ("report", run.id, "-o", "x.html"),
+        ("sweep", table, "--rates", 0.5, "-k", 2, "--shares", "", "-o", "x.csv"),
+        ("runs", "export", run.id, "-o", "x.zip"),
+    ):
+        assert (shell(*command).err, Path(command[-1]).is_file()) == ("", True)
+        again = shell(*command, "--json")
+        assert (again.code, again.err) == (0, f"Note: replaced the file {command[-1]}.\n")
+        assert isinstance(json.loads(again.out), dict)
 
 
 def test_report_is_one_file(shell: Shell, table: Path, home: Path) -> None:

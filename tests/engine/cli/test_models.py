@@ -41,7 +41,12 @@ def test_compress_writes_a_model(shell: Shell, model: Path, home: Path) -> None:
     ):
         assert shown in found.out
     assert not home.exists()
-    assert "Replacing" in shell("compress", model, *PLAN, "-o", "out").err
+    again = shell("compress", model, *PLAN, "-o", "out")
+    assert again.err == "Note: replaced the compressed model that was in out.\n"
+    Path("out/notes.txt").write_text("mine", encoding="utf-8")
+    found = shell("compress", model, *PLAN, "-o", "out")
+    assert (found.code, Path("out/notes.txt").is_file()) == (2, True)
+    assert "notes.txt came into it" in found.err
 
 
 def test_compress_prints_json_of_a_model(shell: Shell, model: Path) -> None:

@@ -157,12 +157,31 @@ def test_bad_input_is_one_line(shell: Shell, words: tuple[str, ...], message: st
     assert found.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("answer", "code"), [("n\n", 130), ("", 130), ("y\n", 0)])
+@pytest.mark.parametrize(
+    ("answer", "terminal", "code", "said"),
+    [
+        ("n\n", True, 130, "Nothing was deleted."),
+        ("n\n", False, 130, "Nothing was deleted."),
+        ("", True, 130, "Interrupted; nothing was written."),
+        ("", False, 2, "error: nobody is there to be asked, and nothing was deleted; give --yes"),
+        ("y\n", True, 0, ""),
+        ("y\n", False, 0, ""),
+    ],
+)
 def test_delete_asks_first(
-    shell: Shell, run_id: str, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+    shell: Shell,
+    run_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    terminal: bool,
+    code: int,
+    said: str,
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
+    stdin = io.StringIO(answer)
+    monkeypatch.setattr(stdin, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys, "stdin", stdin)
     found = shell("runs", "delete", run_id, "--json")
     assert found.code == code
-    assert "Delete for good?" in found.err
+    assert found.err.startswith("Delete for good?")
+    assert said in found.err
     assert len(RunStore().list().runs) == (1 if code else 0)

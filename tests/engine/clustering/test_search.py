@@ -11,7 +11,13 @@ import torch
 from engine.clustering.allocation import OptimalDimensions, spread_evenly
 from engine.clustering.em import EMPlan, EMResult, run_em
 from engine.clustering.losses import parse_loss
-from engine.clustering.search import _WORTH_SAMPLING, SearchSettings, StartReport, search
+from engine.clustering.search import (
+    _WORTH_SAMPLING,
+    REFINING,
+    SearchSettings,
+    StartReport,
+    search,
+)
 from engine.clustering.weighted_rows import WeightedRows
 from engine.errors import Cancelled
 from engine.progress import Progress, ignore_progress
@@ -235,6 +241,25 @@ def test_progress_never_goes_backwards(
     errors = [item.detail for item in seen if item.detail]
     assert all(detail.startswith("error ") for detail in errors)
     assert len(errors) > 20
+
+
+def test_progress_says_in_plain_words_what_is_done() -> None:
+    _, _, seen = raced(many_rows(), moves=1, seedings=("random", "splits", "random", "random"))
+    assert list(dict.fromkeys(item.phase for item in seen)) == [
+        "Taking a sample of the rows",
+        *(f"Start {number} of 4: first partition" for number in range(1, 5)),
+        "Comparing 4 starts on a sample",
+        "Comparing 2 starts on a sample",
+        "Move 1: merging two subspaces, splitting another",
+        REFINING,
+    ]
+    details = {item.detail for item in seen}
+    assert "2 of 3 subspaces so far" in details
+    assert any(detail.endswith(" on the sample") for detail in details)
+    _, _, seen = raced(many_rows(), seedings=("random",))
+    assert {"Start 1 of 1: first partition", "Trying the start on a sample"} <= {
+        item.phase for item in seen
+    }
 
 
 @pytest.mark.parametrize("name", PLANS)

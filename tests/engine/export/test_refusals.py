@@ -118,7 +118,7 @@ def test_a_plan_is_given_once(bert: Path) -> None:
         engine.compress_model("bundled:minilm", kk=5)
     with pytest.raises(ParameterError, match="given twice, as config and as k, rate"):
         engine.compress_model(bert, config=CompressionConfig(k=2, j=4), rate=0.4, k=2)
-    with pytest.raises(ParameterError, match="give either j"):
+    with pytest.raises(ParameterError, match="no size is given; give j"):
         engine.compress_model(bert, k=2)
 
 

@@ -87,8 +87,8 @@ def _rows(folder: Path, name: str = "rows.npy") -> dict[str, Any]:
 
 
 CASES = (
-    CancelCase("EM, starts racing on a sample", "compress", "Racing", _compress),
-    CancelCase("EM, on all rows", "compress", "Polishing|Start", _compress),
+    CancelCase("EM, starts compared on a sample", "compress", "Comparing", _compress),
+    CancelCase("EM, on all rows", "compress", r"Refining|Start \d+ of \d+$", _compress),
     CancelCase("UMAP, neighbour search", "layout", "finding neighbours", _layout),
     CancelCase("UMAP, epochs", "layout", "Arranging", _quick_layout),
     CancelCase("measures, neighbour search", "measure", "Neighbours in the table", _measure),
