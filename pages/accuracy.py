@@ -44,7 +44,7 @@ def main() -> None:
     )
     if evidence == _GLUE:  # which are of models of their own, whatever the sidebar names
         jobs.show_others()
-        _glue()
+        _glue("" if source is None else source.spec)
     elif problem:
         st.error(literal(problem), icon=":material/error:")
     elif source is None or table is None:
@@ -78,13 +78,13 @@ def _choose_table() -> tuple[Source | None, EmbeddingTable | None, str]:
         return source, None, str(error)
 
 
-def _glue() -> None:
+def _glue(model: str) -> None:
     folder = introduce_glue()
     try:
         if folder:
             show_own_run(state.load_glue_run(folder))
         else:
-            show_glue(glue_summary.stored_glue())
+            show_glue(glue_summary.stored_glue(), model)
     except EngineError as error:
         st.error(literal(str(error)), icon=":material/error:")
 
@@ -126,9 +126,10 @@ def _checks(source: Source, table: EmbeddingTable) -> None:
                 icon=":material/warning:",
             )
     found = evaluations.newest(measured, view.run_id)
+    # Above what was found: where the button is pressed its progress is seen.
+    check_picker.choose_checks(source, table, view, unfold=not found)
     if found:
         check_results.show_results(found, measured, name=table.name)
-    check_picker.choose_checks(source, table, view, unfold=not found)
 
 
 def _say_done(failures: Mapping[str, str]) -> None:

@@ -40,7 +40,7 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
     # Those that can be run come first, each group in its own order.
     ordered = sorted(CHECKS.values(), key=lambda check: reasons[check.name] is not None)
     label = "Choose checks, then run them" if unfold else "Run checks again, or others"
-    with st.expander(label, expanded=unfold, icon=":material/checklist:"):
+    with st.expander(label, expanded=unfold, key="checks", icon=":material/checklist:"):
         row = st.container(horizontal=True, vertical_alignment="bottom")
         picked: list[str] = []
         for begin in range(0, len(ordered), _COLUMNS):

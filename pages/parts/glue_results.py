@@ -59,8 +59,13 @@ def introduce_glue() -> str:
     return folder.strip()
 
 
-def show_glue(summaries: list[GlueSummary]) -> None:
-    """The results of one model at a time, as chosen."""
+def show_glue(summaries: list[GlueSummary], model: str) -> None:
+    """The results of one model at a time, as chosen.
+
+    Args:
+        summaries: All there are.
+        model: The one to begin with, where it is among them.
+    """
     if not summaries:
         st.info(
             "This copy comes without stored results. `subspace-atlas glue` measures a model; name "
@@ -71,7 +76,12 @@ def show_glue(summaries: list[GlueSummary]) -> None:
     bar = _begin_bar()
     by_name = {summary.model: summary for summary in summaries}
     name = bar.selectbox(
-        "Model", list(by_name), key="accuracy-model", bind="query-params", width=180
+        "Model",
+        names := list(by_name),
+        index=names.index(model) if model in by_name else 0,
+        key="accuracy-model",
+        bind="query-params",
+        width=180,
     )
     _show(_choose(by_name[name], bar))
 
@@ -129,28 +139,36 @@ def _choose(summary: GlueSummary, bar: DeltaGenerator) -> _Chosen:
 
 
 def _say_headline(chosen: _Chosen) -> str:
-    """The plan chosen without a look at dev rows beside the SVD, at the rate the paper tells."""
+    """The plan chosen without a look at dev rows beside the SVDs, at the rate the paper tells."""
     rates = chosen.summary.rates(chosen.task, chosen.stage)
     rate = min(rates, key=lambda rate: abs(rate - _TOLD_RATE))
     points = {p.plan: p for p in chosen.summary.at(chosen.task, chosen.stage, rate)}
-    clauses = [f"the **SVD** drops {_drop(points['svd'])}"] if "svd" in points else []
     ensembles = [plan for plan in points if is_ensemble(plan)]
     ours = [plan for plan in points if plan not in _SVDS]
     named = BEST_PLAN if BEST_PLAN in points else next(reversed([*ours, *ensembles]), None)
     if named is None and "svd-weighted" in points:  # a run of nothing else
         named = "svd-weighted"
+    svds = [svd for svd in _SVDS if svd in points and svd != named]
+    clauses = [f"the **{literal(plan_title(svd))}** drops {_drop(points[svd])}" for svd in svds]
     if named is not None:
         clauses.append(f"**{literal(plan_title(named))}** {_drop(points[named])}")
-        gain = points[named].gain()
-        if gain is not None:
-            said = "inside the noise" if gain.inside_noise else "beyond chance"
-            if chosen.stage == "retrained" and gain.of_one_seed:
-                said = "of one seed of training: what another would change is not known"
-            clauses.append(f"{decimals(gain.less.value)} less, {said}")
+        clauses += filter(None, (_say_less(chosen, points[named], svd) for svd in svds))
     asked = "" if chosen.task == AVERAGE else f"*{GLUE_TASKS[chosen.task].asks.capitalize()}* "
     kinds = {family_of(plan).coded: None for plan in points}
     what = " or ".join("bytes" if coded else "numbers" for coded in kinds)
-    return f"{asked}At {rate:.0%} fewer {what} {'; '.join(clauses)}."
+    model = literal(chosen.summary.model)
+    return f"{asked}Of {model}, at {rate:.0%} fewer {what}: {'; '.join(clauses)}."
+
+
+def _say_less(chosen: _Chosen, point: GluePoint, svd: str) -> str:
+    """How much less a plan drops than an SVD; nothing where they have no seeds in common."""
+    gain = point.gain(svd)
+    if gain is None:
+        return ""
+    said = "inside the noise" if gain.inside_noise else "beyond chance"
+    if chosen.stage == "retrained" and gain.of_one_seed:
+        said = "of one seed of training: what another would change is not known"
+    return f"{decimals(gain.less.value)} less than the {literal(plan_title(svd))}, {said}"
 
 
 def _drop(point: GluePoint) -> str:

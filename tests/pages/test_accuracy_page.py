@@ -363,7 +363,10 @@ def test_glue_opens_on_the_average_before_fine_tuning(monkeypatch: pytest.Monkey
     row = frame[(frame["Plan"] == "SVD") & (frame["Rate"] == 0.4)].iloc[0]
     assert row["Drop"].startswith(f"{point.drop.value:.2f} [")
     said = texts(app)
-    assert f"At 40% fewer numbers the **SVD** drops {point.drop.value:.2f} points" in said
+    assert f"Of tiny, at 40% fewer numbers: the **SVD** drops {point.drop.value:.2f} points" in said
+    assert "the **SVD, token weights** drops" in said
+    assert "less than the SVD, " in said
+    assert "less than the SVD, token weights, " in said
     assert "The mean over CoLA, QQP." in said
     assert "QQP: not the official split: 400 rows." in said
 
