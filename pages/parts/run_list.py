@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 from pandas.io.formats.style_render import StylerRenderer
 
+from engine.evaluation.results import CheckResult
 from engine.run_differences import plan_figures
 from engine.runs import Run
-from pages.parts import run_words
-from pages.parts.wording import short_bytes
+from pages.parts import check_results, evaluations, run_words
+from pages.parts.check_chart import loss_word
+from pages.parts.wording import decimals, short_bytes
 
 _CHOSEN = "chosen-runs"
 _RESET = f"{_CHOSEN}-reset"
@@ -35,7 +37,7 @@ def choose_runs(runs: Sequence[Run]) -> list[Run]:
     parts = "\n".join([str(turn), *(run.id for run in shown)])
     key = hashlib.blake2b(parts.encode(), digest_size=8).hexdigest()
     event: Any = st.dataframe(
-        _in_words(_frame(shown)),
+        _in_words(_frame(shown, _say_checks(runs))),
         hide_index=True,
         key=f"runs-{key}",
         height=38 + 35 * _MOST_ROWS if len(shown) > _MOST_ROWS else "content",
@@ -117,7 +119,28 @@ def _kinds(runs: Sequence[Run]) -> set[str]:
     return {run.record.kind for run in runs}
 
 
-def _frame(runs: Sequence[Run]) -> pd.DataFrame:
+def _say_checks(runs: Sequence[Run]) -> dict[str, str]:
+    """What checks found, in short, by the run of them and by the plan that they were of."""
+    found: dict[str, dict[str, str]] = {}
+    newest_first = sorted(runs, key=lambda run: run.record.created_at, reverse=True)
+    for run in newest_first:
+        for item in evaluations.found_in(run):
+            for of in filter(None, (run.id, item.plan)):
+                found.setdefault(of, {}).setdefault(item.result.check, _in_short(item.result))
+    return {run_id: "; ".join(checks.values()) for run_id, checks in found.items()}
+
+
+def _in_short(result: CheckResult) -> str:
+    """Our plan's figure and what it lost: "STS-B 86.41, drop 0.30"."""
+    ours = next((score for score in result.scores if score.role == "compressed"), None)
+    title = check_results.title_of(result.check)
+    if ours is None:
+        return title
+    loss = f"{loss_word(result)} {decimals(result.loss(ours).value)}"
+    return f"{title} {decimals(ours.value.value)}, {loss}"
+
+
+def _frame(runs: Sequence[Run], checks: Mapping[str, str]) -> pd.DataFrame:
     figures = [plan_figures(run.record) for run in runs]
     return pd.DataFrame(
         {
@@ -130,6 +153,7 @@ def _frame(runs: Sequence[Run]) -> pd.DataFrame:
             "SVD": [found["svd_error"] for found in figures],
             "Bytes": [found["stored_bytes"] for found in figures],
             "Neighbours kept": [found["neighbours_kept"] for found in figures],
+            "Checks": [checks.get(run.id) for run in runs],
             "Seconds": [found["wall_seconds"] for found in figures],
             "Note": [run.label.note.partition("\n")[0] or None for run in runs],
         }
@@ -157,6 +181,9 @@ _COLUMNS = {
     "Bytes": st.column_config.NumberColumn(width=80),
     "Neighbours kept": st.column_config.NumberColumn(
         format="percent", help="Share of a token's nearest neighbours that are still among them"
+    ),
+    "Checks": st.column_config.TextColumn(
+        width=260, help="The last finding of each check of the plan, and what it lost by it"
     ),
     "Seconds": st.column_config.NumberColumn(format="%.1f", width=80, help="The work took"),
 }

@@ -24,7 +24,7 @@ from engine.runs import Run, RunLabel
 from engine.sweep import SweepConfig, run_sweep
 from pages.parts import hosting, run_words
 from tests.pages.fake_queue import FakeQueue, make_status
-from tests.pages.results import ACCURACY
+from tests.pages.results import ACCURACY, make_score
 
 pytestmark = pytest.mark.usefixtures("queue")
 
@@ -87,6 +87,25 @@ def check(path: Path, **failures: str) -> Run:
     }
     record = record_evaluation(load_table(path), {"run": None, "checks": ["valence"]}, figures)
     return RunStore().create(record, lambda _: None)
+
+
+def test_list_says_what_checks_found_of_a_plan(path: Path) -> None:
+    plan, other = compress(path), compress(path, k=3)
+    for drop in (0.1, 0.4):  # the later one counts
+        scores = (ACCURACY.scores[0], make_score("k = 2", "compressed", 600, drop, 0.5))
+        figures = {
+            "variants": [{"name": score.variant} for score in scores],
+            "results": [replace(ACCURACY, scores=scores).as_dict()],
+            "seconds": 1.0,
+        }
+        config = {"run": plan.id, "checks": ["valence"]}
+        record = record_evaluation(load_table(path), config, figures)
+        last = RunStore().create(record, lambda _: None)
+    app = open_page()
+    found = list(zip(column(app, "Run"), column(app, "Checks"), strict=True))
+    for run in (plan, last):
+        assert (run_words.describe(run), "Word valence 79.60, drop 0.40") in found
+    assert not dict(found)[run_words.describe(other)]
 
 
 def test_an_empty_store_explains_itself() -> None:
