@@ -126,10 +126,11 @@ def _checks(source: Source, table: EmbeddingTable) -> None:
                 icon=":material/warning:",
             )
     found = evaluations.newest(measured, view.run_id)
-    # Above what was found: where the button is pressed its progress is seen.
-    check_picker.choose_checks(source, table, view, unfold=not found)
+    above = st.container()  # where the button is pressed its progress is seen
     if found:
         check_results.show_results(found, measured, name=table.name)
+    with above:  # last, for it loads transformers
+        check_picker.choose_checks(source, table, view, unfold=not found)
 
 
 def _say_done(failures: Mapping[str, str]) -> None:
