@@ -153,7 +153,7 @@ def _frame(runs: Sequence[Run], checks: Mapping[str, str]) -> pd.DataFrame:
             "SVD": [found["svd_error"] for found in figures],
             "Bytes": [found["stored_bytes"] for found in figures],
             "Neighbours kept": [found["neighbours_kept"] for found in figures],
-            "Checks": [checks.get(run.id) for run in runs],
+            **({"Checks": [checks.get(run.id) for run in runs]} if checks else {}),
             "Seconds": [found["wall_seconds"] for found in figures],
             "Note": [run.label.note.partition("\n")[0] or None for run in runs],
         }
@@ -166,7 +166,7 @@ def _in_words(frame: pd.DataFrame) -> StylerRenderer:
 
 
 _COLUMNS = {
-    "Name": st.column_config.TextColumn(width=190, help="Yours; choose the run to give it one"),
+    "Name": st.column_config.TextColumn(width=150, help="Yours; choose the run to give it one"),
     "Run": st.column_config.TextColumn(help="What was run: subspaces k, dimension j"),
     "Made": st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm"),
     "Error": st.column_config.NumberColumn(
@@ -183,7 +183,7 @@ _COLUMNS = {
         format="percent", help="Share of a token's nearest neighbours that are still among them"
     ),
     "Checks": st.column_config.TextColumn(
-        width=260, help="The last finding of each check of the plan, and what it lost by it"
+        width=170, help="The last finding of each check of the plan, and what it lost by it"
     ),
     "Seconds": st.column_config.NumberColumn(format="%.1f", width=80, help="The work took"),
 }
