@@ -164,7 +164,7 @@ def _explore(source: Source, table: EmbeddingTable, view: View | None) -> None:
         if selection.active or len(picked):
             show_tokens(table, view, selection, picked)
         elif focus is None:
-            say_how_to_select()
+            say_how_to_select(view)
     if view is not None:
         asked = selection.active or len(picked)
         show_subspaces(table, view, listed(selection, picked)[0] if asked else None)

@@ -41,8 +41,8 @@ def tokens_for_array(
             return read_token_file(beside, n_rows=n_rows), []
     names = ", ".join(beside.name for beside in candidates)
     note = (
-        f"No token names were found beside {path.name} ({names}), "
-        "so rows are named by their number."
+        f"Rows are named by their number: no token names were given, nor found beside {path.name} "
+        f"({names})."
     )
     return RowNumbers(n_rows), [note]
 

@@ -141,7 +141,7 @@ def test_uploads_are_read_or_refused(
     expect(page.get_by_role("heading", name="tiny")).to_be_visible(timeout=JOB_SECONDS * 1000)
     settle(page)
     assert len(map_points(find_chart(page))) == len(tiny.tokens)
-    expect(page.get_by_text("rows are named by their number")).to_be_visible()
+    expect(page.get_by_text("Rows are named by their number")).to_be_visible()
     before = shown_run(page.url)  # the tiny table may have been compressed by another test
     compress_button(page).click()
     finish_compress(page, before=before)

@@ -69,14 +69,17 @@ def show_tokens(
     )
 
 
-def say_how_to_select() -> None:
-    """Where nothing is selected and no token is looked at."""
+def say_how_to_select(view: View | None) -> None:
+    """Where nothing is selected and no token is looked at: what can be done."""
+    find = "**Draw a loop on the map** to list the tokens inside it, or find a token by name"
+    zoom = "Scroll to zoom"
+    if view is not None:
+        find += ", or choose subspaces and errors by **Filter**"
+        zoom += ". Click a name in the legend to hide a subspace, double-click to see it alone"
     with st.container(border=True):
         st.markdown(
             "**Click a point** to look at its token closely; hover over it to read it.\n\n"
-            "**Draw a loop on the map** to list the tokens inside it, find a token by name, or "
-            "choose subspaces and errors by **Filter**.\n\nScroll to zoom. Click a name in the "
-            "legend to hide a subspace, double-click to see it alone."
+            f"{find}.\n\n{zoom}."
         )
 
 

@@ -32,8 +32,8 @@ def test_rows_without_names_get_their_number_and_a_note(array: Path) -> None:
 
     assert list(table.tokens) == ["row 0", "row 1", "row 2"]
     assert table.notes == (
-        "No token names were found beside table.npy (table.tokens.txt, table.txt, tokens.txt, "
-        "vocab.txt), so rows are named by their number.",
+        "Rows are named by their number: no token names were given, nor found beside table.npy "
+        "(table.tokens.txt, table.txt, tokens.txt, vocab.txt).",
     )
 
 
