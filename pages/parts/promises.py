@@ -13,6 +13,7 @@ from engine.evaluation.results import CheckResult, Score
 from engine.evaluation.subject import Subject
 from engine.frontier import BytePoint, SizeCurves
 from pages.parts import evaluations, jobs, state
+from pages.parts.check_chart import printed_loss
 from pages.parts.state import Source, View
 from pages.parts.wording import decimals, interval, literal, lost, short_bytes
 
@@ -209,7 +210,7 @@ def _icon(kept: bool) -> str:
 
 
 def _scored(result: CheckResult, ours: Score, expected: float) -> str:
-    loss = result.loss(ours)
+    loss = printed_loss(result, ours)
     return (
         f"It scores **{decimals(ours.value.value)}** ({literal(result.metric)}); {expected:.2f} "
         f"was expected. Below the table itself: {decimals(loss.value)} "

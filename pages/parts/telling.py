@@ -11,7 +11,7 @@ from engine.advice import CHANCE, Advice, advise_reaching, advise_within
 from engine.frontier import FAMILY_NAMES, BytePoint, SizeCurves
 from pages.parts import jobs, promises
 from pages.parts.state import Source
-from pages.parts.wording import decimals, literal, lost, short_bytes
+from pages.parts.wording import decimals, literal, lost, printed_difference, short_bytes
 
 _SIZE, _LOSS = "In a size", "At a loss"
 _PERCENTS = (1.0, 1.3, 1.6, 2.0, 2.4, 3.1, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0, 16.0, 20.0, 27.0, 50.0)
@@ -157,7 +157,7 @@ def _figures(curves: SizeCurves, point: BytePoint, *, expected: bool = False) ->
     """Bytes and value of a point, in words."""
     size = f"{short_bytes(point.stored_bytes)}, {point.stored_bytes / curves.dense_bytes:.1%}"
     if curves.higher_is_better:
-        drop = curves.whole - point.value
+        drop = printed_difference(curves.whole, point.value)
         lead = "should score" if expected else "scored"
         beside = f"{decimals(abs(drop))} {'below' if drop >= 0 else 'above'} the table itself"
         return f"{size}; {lead} **{point.value:.2f}**, {beside}"

@@ -41,8 +41,13 @@ def _breadth(letter: str) -> float:
 
 
 def decimals(value: float) -> str:
-    """A figure with two decimals and a true minus: −0.42."""
-    return f"{value:,.2f}".replace("-", "−")
+    """A figure with two decimals and a true minus: −0.42; nothing has no sign."""
+    return f"{round(value, 2) + 0.0:,.2f}".replace("-", "−")
+
+
+def printed_difference(a: float, b: float) -> float:
+    """What one figure has over another where both stand beside it, with two decimals."""
+    return round(round(a, 2) - round(b, 2), 2)
 
 
 def lost(error: float) -> str:

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pages.parts.wording import (
+    decimals,
     duration,
     fewer_or_more,
     literal,
     lost,
     printable,
+    printed_difference,
     short_bytes,
     short_count,
     shorten,
@@ -99,6 +101,14 @@ def test_printable_text_has_nothing_that_a_drawing_cannot_hold(text: str) -> Non
     shown = printable(text)
     assert len(shown) == len(text)
     assert shown.isprintable()
+
+
+def test_a_difference_is_that_of_the_figures_beside_it() -> None:
+    a, b = 86.716, 86.421  # 0.295 apart, and 86.72 − 86.42 as they are printed
+    assert (decimals(a), decimals(b)) == ("86.72", "86.42")
+    assert decimals(a - b) == "0.29"
+    assert decimals(printed_difference(a, b)) == "0.30"
+    assert decimals(printed_difference(b, b)) == decimals(-0.001) == "0.00"
 
 
 @pytest.mark.parametrize(
