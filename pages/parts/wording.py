@@ -56,8 +56,8 @@ def lost(error: float) -> str:
 
 
 def interval(figure: Interval) -> str:
-    """Where resamples put a figure: [68.01 – 74.33]."""
-    return f"[{decimals(figure.low)} – {decimals(figure.high)}]"
+    """Where resamples put a figure: [68.01, 74.33]."""
+    return f"[{decimals(figure.low)}, {decimals(figure.high)}]"
 
 
 def escape(text: str) -> str:

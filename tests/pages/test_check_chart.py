@@ -20,7 +20,7 @@ def test_points_stand_at_their_loss_with_its_interval() -> None:
     assert (ours.y[0], svd.y[0]) == (0.4, 2.0)
     assert ours.error_y.array[0] == pytest.approx(0.5)
     assert ours.error_y.arrayminus[0] == pytest.approx(0.5)
-    assert "drop 0.40 [−0.10 – 0.90]" in ours.customdata[0]
+    assert "drop 0.40 [−0.10, 0.90]" in ours.customdata[0]
     assert "600 bytes" in ours.customdata[0]
     assert ours.marker.color != svd.marker.color
     assert ours.marker.symbol != svd.marker.symbol
@@ -46,7 +46,7 @@ def test_a_perplexity_that_rises_is_drawn_upwards() -> None:
     figure = check_chart(PERPLEXITY, theme="dark")
     _, ours, svd = figure.data
     assert (ours.y[0], svd.y[0]) == (3.0, -1.0)
-    assert "rise 3.00 [2.50 – 3.50]" in ours.customdata[0]
+    assert "rise 3.00 [2.50, 3.50]" in ours.customdata[0]
     assert figure.layout.yaxis.title.text == "rise"
 
 

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.evaluation.scores import Interval
 from pages.parts.wording import (
     decimals,
     duration,
     fewer_or_more,
+    interval,
     literal,
     lost,
     printable,
@@ -109,6 +111,10 @@ def test_a_difference_is_that_of_the_figures_beside_it() -> None:
     assert decimals(a - b) == "0.29"
     assert decimals(printed_difference(a, b)) == "0.30"
     assert decimals(printed_difference(b, b)) == decimals(-0.001) == "0.00"
+
+
+def test_an_interval_reads_as_in_the_readme() -> None:
+    assert interval(Interval(value=0.4, low=-0.06, high=0.84)) == "[−0.06, 0.84]"
 
 
 @pytest.mark.parametrize(
