@@ -236,7 +236,7 @@ def add_star(
             mode="markers",
             marker={
                 "symbol": "star",
-                "size": 16,
+                "size": 12,  # in the legend a larger one lies on its neighbours
                 "color": "rgba(0,0,0,0)",  # hollow: the points under it stay to be seen
                 "line": {"width": 2, "color": ACCENT[theme]},
             },

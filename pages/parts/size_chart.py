@@ -10,18 +10,14 @@ import plotly.graph_objects as go
 
 from engine.frontier import BytePoint, SizeCurves
 from pages.parts.charts import ChosenPlan, add_star
-from pages.parts.palette import ACCENT, CONTEXT, subspace_colour
+from pages.parts.palette import ACCENT, CONTEXT, PAGE, subspace_colour
 from pages.parts.wording import short_bytes
 
 BIT_SYMBOLS = {0: "cross", 4: "diamond", 8: "square", 32: "circle"}
 _SYMBOL_KEY = "◆ 4 bits   ■ 8 bits   ● 32 bits"
 _CODED_KEY = "✚ coded"
+_ROUNDED_KEY = "▼ rounding, its bits inside"
 _FRONTIER = "not reached"
-# Where curves fall, a label has room on their left below; where they rise, above.
-_BESIDE: dict[bool, dict[str, Any]] = {
-    False: {"xanchor": "right", "xshift": -8, "yshift": -4},
-    True: {"yanchor": "bottom", "yshift": 6},
-}
 _CHANCE = 0.3  # points of an accuracy: a few tenths are chance, and drawn all but alike
 _DROP_TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 _ERROR_TICKS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -138,19 +134,25 @@ def _symbol(point: BytePoint) -> str:
 
 
 def _add_roundings(figure: go.Figure, curves: SizeCurves, theme: str) -> None:
+    """Triangles; those of the first way say their bits inside, where no line can cross the words.
+
+    The others stand close beside.
+    """
     for index, (name, points) in enumerate(curves.roundings().items()):
-        symbol = "triangle-down" if index == 0 else "triangle-down-open"
-        marker = {"symbol": symbol, "size": 11, "color": ACCENT[theme]}
+        marker: dict[str, Any] = {"symbol": "triangle-down", "size": 20, "color": ACCENT[theme]}
+        if index:
+            marker |= {"symbol": "triangle-down-open", "size": 11}
         figure.add_trace(
             _points(curves, points, name=f"int, {name}", mode="markers", marker=marker)
         )
-        for point in points if index == 0 else ():  # the others stand close beside
+        for point in points if index == 0 else ():
             figure.add_annotation(
                 x=log10(point.stored_bytes),
                 y=_height(curves, point.value),
-                text=f"int{point.bits}",
+                text=f"<b>{point.bits}</b>",
+                font={"size": 10, "color": PAGE[theme]},
                 showarrow=False,
-                **_BESIDE[curves.higher_is_better],
+                yshift=1,  # a triangle is broader above
             )
 
 
@@ -197,10 +199,13 @@ def _lay_out(figure: go.Figure, curves: SizeCurves, theme: str) -> go.Figure:
     sizes = [dense, *(point.stored_bytes for point in curves.points)]
     low, high = min(sizes) / 1.15, max(sizes) * 1.08
     ticks = [share for share in _SHARE_TICKS if low <= share * dense <= high]
-    coded = any(point.family == "coded" for point in curves.points)
+    families = {point.family for point in curves.points}
+    key = f"{_CODED_KEY}   {_SYMBOL_KEY}" if "coded" in families else _SYMBOL_KEY
+    key += f"<br>{_ROUNDED_KEY}" if "rounding" in families else ""
     figure.add_annotation(
         {"x": 1, "xref": "paper", "xanchor": "right", "yref": "paper", "showarrow": False},
-        text=f"{_CODED_KEY}   {_SYMBOL_KEY}" if coded else _SYMBOL_KEY,
+        text=key,
+        align="right",
         y=0 if curves.higher_is_better else 1,
         yanchor="bottom" if curves.higher_is_better else "top",
     )

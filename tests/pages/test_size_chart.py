@@ -10,7 +10,7 @@ import pytest
 
 from engine.frontier import BytePoint, SizeCurves
 from pages.parts.charts import ChosenPlan
-from pages.parts.palette import subspace_colour
+from pages.parts.palette import PAGE, subspace_colour
 from pages.parts.size_chart import BIT_SYMBOLS, size_chart
 
 MB = 1_000_000
@@ -66,8 +66,18 @@ def test_lines_are_the_best_codings_and_rounding_stands_alone() -> None:
     assert traces["SVD"].line.dash == "dash"
     rounded = traces["int, a step a row"]
     assert (rounded.mode, rounded.x) == ("markers", (4 * MB, 9 * MB))
-    labels = [note.text for note in figure.layout.annotations]
-    assert labels[:2] == ["int4", "int8"]
+    inside = figure.layout.annotations[:2]  # of the markers, where no line crosses them
+    assert [note.text for note in inside] == ["<b>4</b>", "<b>8</b>"]
+    for note, x, y in zip(inside, rounded.x, rounded.y, strict=True):
+        assert (note.x, note.y) == (pytest.approx(math.log10(x)), y)
+        assert (note.showarrow, note.font.color) == (False, PAGE["light"])
+    assert "▼ rounding, its bits inside" in figure.layout.annotations[-1].text
+    assert (
+        "▼"
+        not in size_chart(replace(CURVES, points=CURVES.points[:3]), theme="light")
+        .layout["annotations"][-1]
+        .text
+    )
 
 
 def test_what_is_not_reached_ends_at_the_best_so_far() -> None:
@@ -114,6 +124,7 @@ def test_explored_plan_is_a_star_at_its_bytes() -> None:
     star = size_chart(CURVES, theme="light", chosen=chosen).data[-1]
     assert (star.name, star.x, star.y) == ("explored: k = 5", (28 * MB,), (0.4,))
     assert "28.0 MB, 0.1600" in star.hovertemplate
+    assert 1.4 * star.marker.size < 19, "as high as a row of the legend"
 
 
 def test_accuracies_are_drawn_by_what_they_lose() -> None:
