@@ -134,7 +134,7 @@ def _best_table(curves: SizeCurves) -> None:
         "Bytes": [short_bytes(choice.budget) for choice in choices],
         "Best": [choice.best.name for choice in choices],
     }
-    digits = "%.2f" if curves.higher_is_better else "%.4f"
+    digits = "%.2f" if curves.higher_is_better else "percent"
     named: list[str] = []
     for family, name in curves.families.items():
         found = [choice.by_family.get(family) for choice in choices]

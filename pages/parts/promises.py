@@ -15,11 +15,11 @@ from engine.frontier import BytePoint, SizeCurves
 from pages.parts import evaluations, jobs, state
 from pages.parts.check_chart import printed_loss
 from pages.parts.state import Source, View
-from pages.parts.wording import decimals, interval, literal, lost, short_bytes
+from pages.parts.wording import decimals, energy, interval, literal, lost, short_bytes
 
 _PROMISE = "promise"
 _TOLERANCE = 0.1  # what is read off between two sizes is mostly within a tenth
-_EXACT = 1e-4  # what is shown has four decimals
+_EXACT = 1e-4  # what is shown has two decimals of a per cent
 _MOST_KEPT = 100
 
 
@@ -159,16 +159,18 @@ def _show(promise: _Promise, table: EmbeddingTable, view: View) -> None:
 def _show_error(promise: _Promise, view: View, said: str) -> None:
     error = view.figures["weighted_error" if promise.weighted else "relative_error"]
     if error is None:  # a plan without weights, which a weighted sweep has measured by them
-        found = f"{lost(view.figures['relative_error'])} unweighted"
+        found = f"{lost(view.figures['relative_error'])} of the energy, unweighted"
         st.markdown(
-            f":material/check_circle: {said}. It loses **{found}**; by use, "
+            f":material/check_circle: {said}. It loses **{found}**; weighted by use, "
             f"{lost(promise.value)} is expected, which is not measured of plans without token "
             "weights."
         )
         return
+    of = energy(weighted=promise.weighted)
     kept = error <= (1 + _TOLERANCE) * promise.value + _EXACT
     st.markdown(
-        f"{_icon(kept)} {said}. It loses **{lost(error)}**; {lost(promise.value)} was expected"
+        f"{_icon(kept)} {said}. It loses **{lost(error)}** of {of}; "
+        f"{lost(promise.value)} was expected"
         f"{'' if kept else ', so that it loses more'}."
     )
 

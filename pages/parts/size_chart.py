@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from engine.frontier import BytePoint, SizeCurves
 from pages.parts.charts import ChosenPlan, add_star
 from pages.parts.palette import ACCENT, CONTEXT, PAGE, subspace_colour
-from pages.parts.wording import short_bytes
+from pages.parts.wording import energy_lost, lost, short_bytes
 
 BIT_SYMBOLS = {0: "cross", 4: "diamond", 8: "square", 32: "circle"}
 _SYMBOL_KEY = "◆ 4 bits   ■ 8 bits   ● 32 bits"
@@ -55,7 +55,7 @@ def size_chart(
     _add_roundings(figure, curves, theme)
     if chosen is not None:
         at = (chosen.stored_bytes, _height(curves, chosen.error))
-        said = f"{short_bytes(chosen.stored_bytes)}, {chosen.error:.4f}"
+        said = f"{short_bytes(chosen.stored_bytes)}, {lost(chosen.error)}"
         add_star(figure, chosen.name, at, figures=said, theme=theme)
     if told is not None:
         _add_ring(figure, curves, told, theme)
@@ -177,7 +177,7 @@ def _points(curves: SizeCurves, points: Sequence[BytePoint], **trace: object) ->
             (
                 short_bytes(point.stored_bytes),
                 point.stored_bytes / curves.dense_bytes,
-                _value(point),
+                _value(curves, point),
                 curves.points.index(point),
             )
             for point in points
@@ -188,9 +188,13 @@ def _points(curves: SizeCurves, points: Sequence[BytePoint], **trace: object) ->
     )
 
 
-def _value(point: BytePoint) -> str:
+def _value(curves: SizeCurves, point: BytePoint) -> str:
     """In words, with the range over the seeds where it was measured by several."""
-    value, lowest, highest = (f"{v:.4g}" for v in (point.value, point.lowest, point.highest))
+    values = (point.value, point.lowest, point.highest)
+    if curves.higher_is_better:
+        value, lowest, highest = (f"{one:.4g}" for one in values)
+    else:
+        value, lowest, highest = (f"{100 * one:.4g}%" for one in values)
     return value if lowest == highest else f"{value} ({lowest} – {highest})"
 
 
@@ -240,8 +244,8 @@ def _value_axis(curves: SizeCurves) -> dict[str, Any]:
     highest = max((point.highest for point in curves.points), default=1.0)
     ticks = [error for error in _ERROR_TICKS if error <= highest]
     return {
-        "title": curves.measure,
+        "title": energy_lost(weighted=curves.weighted),
         "range": [-0.03 * sqrt(highest), 1.05 * sqrt(highest)],  # int8 is all but 0
         "tickvals": [sqrt(error) for error in ticks],
-        "ticktext": [f"{error:g}" for error in ticks],
+        "ticktext": [f"{100 * error:g} %" for error in ticks],
     }

@@ -51,8 +51,19 @@ def printed_difference(a: float, b: float) -> float:
 
 
 def lost(error: float) -> str:
-    """A share of the energy with four decimals; what is less than those show is not nothing."""
-    return f"{error:.4f}" if error >= 0.5e-4 or error == 0 else "under 0.0001"
+    """A share of the energy as Explore says it; what is less than that shows is not nothing."""
+    return f"{error:.2%}" if error > 0.5e-4 or error == 0 else "under 0.01%"
+
+
+def energy(*, weighted: bool) -> str:
+    """What a loss is a share of: the sum of all squared numbers, by use where it is weighted."""
+    return "the energy, weighted by use" if weighted else "the energy"
+
+
+def energy_lost(*, weighted: bool) -> str:
+    """The same as an axis is called, with the exact term."""
+    term = "squared error, weighted by use" if weighted else "relative squared error"
+    return f"energy lost ({term})"
 
 
 def interval(figure: Interval) -> str:

@@ -156,7 +156,7 @@ def test_hover_names_the_way_to_store(sizes: Page, shipped: dict[str, Any]) -> N
     sizes.mouse.move(box["x"] + at[0], box["y"] + at[1], steps=4)
     layer = chart.locator(".hoverlayer")
     expect(layer).to_contain_text("k = 10 at 4 bits")
-    expect(layer).to_contain_text(f"{error:.4g}")
+    expect(layer).to_contain_text(f"{100 * error:.4g}%")
 
 
 def test_links_open_either_axis(sizes: Page) -> None:
@@ -241,11 +241,11 @@ def test_hover_reads_out_the_errors_at_a_rate(compare: Page, errors: Errors) -> 
     compare.mouse.move(box["x"] + at[0] - 20, box["y"] + at[1])
     compare.mouse.move(box["x"] + at[0], box["y"] + at[1], steps=4)
     layer = chart.locator(".hoverlayer")
-    expect(layer).to_contain_text(f"SVD: {errors[1, 0.5][0]:.4f}")
+    expect(layer).to_contain_text(f"SVD: {errors[1, 0.5][0]:.2%}")
     expect(layer).to_contain_text("50%")
     for k in (2, 3, 5, 10):
         found = errors[k, 0.5]
-        words = f"k = {k}: {fmean(found):.4f} ({min(found):.4f} – {max(found):.4f})"
+        words = f"k = {k}: {fmean(found):.2%} ({min(found):.2%} – {max(found):.2%})"
         expect(layer).to_contain_text(words)
 
 
@@ -342,8 +342,8 @@ def test_clicked_points_and_advice_become_plans(
     assert (record.config["method"], record.config["k"]) == ("messi", 3)
     expect(clicked).to_be_visible()
     # What the sweep measured is what the same plan comes to, to all that is shown.
-    found, expected = re.findall(r"0[.][0-9]{4}", made.inner_text())
-    assert found == expected == f"{record.figures['relative_error']:.4f}"
+    found, expected = re.findall(r"[0-9.]+%", made.inner_text())
+    assert found == expected == f"{record.figures['relative_error']:.2%}"
     page.get_by_role("button", name="Back to the advice").click()
     expect(advice).to_be_visible()
     page.get_by_role("button", name="See it on the map").click()

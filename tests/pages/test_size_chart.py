@@ -59,7 +59,7 @@ def test_lines_are_the_best_codings_and_rounding_stands_alone() -> None:
     assert list(two.marker.symbol) == [BIT_SYMBOLS[4], BIT_SYMBOLS[8]]
     assert list(two.text) == ["k = 2 at 4 bits", "k = 2 at 8 bits"]
     assert [row[0] for row in two.customdata] == ["2.0 MB", "6.0 MB"]
-    assert two.customdata[0][2] == "0.36 (0.359 – 0.361)"
+    assert two.customdata[0][2] == "36% (35.9% – 36.1%)"
     for trace in figure.data:  # a click finds its point by the last of them
         for row, name in zip(trace.customdata or (), trace.text or (), strict=True):
             assert CURVES.points[row[-1]].name == name
@@ -113,8 +113,10 @@ def test_axis_says_shares_and_bytes() -> None:
     }  # fmt: skip
     heights = size_chart(CURVES, theme="light").layout.yaxis
     np.testing.assert_allclose(
-        [float(text) for text in heights.ticktext], np.square(heights.tickvals)
+        [float(text.removesuffix(" %")) / 100 for text in heights.ticktext],
+        np.square(heights.tickvals),
     )
+    assert heights.title.text == "energy lost (relative squared error)"
 
 
 def test_explored_plan_is_a_star_at_its_bytes() -> None:
@@ -123,7 +125,7 @@ def test_explored_plan_is_a_star_at_its_bytes() -> None:
     )
     star = size_chart(CURVES, theme="light", chosen=chosen).data[-1]
     assert (star.name, star.x, star.y) == ("explored: k = 5", (28 * MB,), (0.4,))
-    assert "28.0 MB, 0.1600" in star.hovertemplate
+    assert "28.0 MB, 16.00%" in star.hovertemplate
     assert 1.4 * star.marker.size < 19, "as high as a row of the legend"
 
 

@@ -119,7 +119,7 @@ def test_an_interval_reads_as_in_the_readme() -> None:
 
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(0.24389, "0.2439"), (5e-5, "0.0001"), (4e-5, "under 0.0001"), (0, "0.0000")],
+    [(0.24389, "24.39%"), (6e-5, "0.01%"), (4e-5, "under 0.01%"), (0, "0.00%")],
 )
 def test_a_small_loss_is_not_called_none(error: float, text: str) -> None:
     assert lost(error) == text
