@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from engine.frontier import BytePoint, SizeCurves
 from pages.parts.charts import ChosenPlan, add_star
 from pages.parts.palette import ACCENT, CONTEXT, PAGE, subspace_colour
-from pages.parts.wording import energy_lost, lost, short_bytes
+from pages.parts.wording import energy_lost, escape, lost, short_bytes
 
 BIT_SYMBOLS = {0: "cross", 4: "diamond", 8: "square", 32: "circle"}
 _SYMBOL_KEY = "◆ 4 bits   ■ 8 bits   ● 32 bits"
@@ -35,6 +35,7 @@ def size_chart(
     bits: int | None = None,
     chosen: ChosenPlan | None = None,
     told: BytePoint | None = None,
+    clicked: bool = False,
 ) -> go.Figure:
     """One line a method, its markers saying the bits; rounding as markers; the frontier behind.
 
@@ -44,6 +45,7 @@ def size_chart(
         bits: Draw the fits in so many bits; each method's best coding at every size when left out.
         chosen: The explored plan, to be marked.
         told: The point that is told of, to be ringed.
+        clicked: Whether that was clicked: then the chart itself says what it is, in its margin.
 
     Returns:
         The figure; the last of a point's custom data is its number among those of the curves. The
@@ -59,6 +61,8 @@ def size_chart(
         add_star(figure, chosen.name, at, figures=said, theme=theme)
     if told is not None:
         _add_ring(figure, curves, told, theme)
+        if clicked:
+            _say_clicked(figure, curves, told)
     return _lay_out(figure, curves, theme)
 
 
@@ -75,6 +79,20 @@ def _add_ring(figure: go.Figure, curves: SizeCurves, told: BytePoint, theme: str
             hoverinfo="skip",
             showlegend=False,
         )
+    )
+
+
+def _say_clicked(figure: go.Figure, curves: SizeCurves, point: BytePoint) -> None:
+    """Short, since a phone's toolbar stands on the right of it."""
+    value = f"{point.value:.2f}" if curves.higher_is_better else lost(point.value)
+    figure.add_annotation(
+        {"x": 0, "xref": "paper", "xanchor": "left", "y": 1, "yref": "paper"},
+        yanchor="bottom",
+        yshift=4,
+        align="left",
+        showarrow=False,
+        text=f"<b>{escape(point.name)}</b>: see below<br>"
+        f"{short_bytes(point.stored_bytes)}, {value}",
     )
 
 

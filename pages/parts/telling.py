@@ -15,26 +15,18 @@ _NOTHING_SO_GOOD = "Nothing that was measured loses so little."
 _NOT_MADE = ":material/info: It is measured here to compare with, and made by other tools."
 
 
-def tell(source: Source, curves: SizeCurves, picked: BytePoint | None) -> BytePoint | None:
+def tell(source: Source, curves: SizeCurves) -> BytePoint | None:
     """The controls, the answer, and the button that makes it.
 
     Args:
         source: Where the table comes from.
         curves: What was measured of it.
-        picked: A point that was clicked on the chart, to be told of in place of the answer.
 
     Returns:
         The point that is told of, to be marked on the chart; None where nothing is so small.
     """
     with st.container(border=True, key="telling"):
         asked = ask(curves)
-        if picked is not None:
-            st.markdown(
-                f":material/touch_app: You clicked **{literal(picked.name)}**: "
-                f"{_figures(curves, picked)}."
-            )
-            _offer(source, curves, picked)
-            return picked
         if asked is None:
             return None
         advice = asked.advise(curves)
@@ -47,6 +39,24 @@ def tell(source: Source, curves: SizeCurves, picked: BytePoint | None) -> BytePo
         if offered is not None:
             _offer(source, curves, offered)
         return advice.point
+
+
+def tell_picked(source: Source, curves: SizeCurves, picked: BytePoint) -> bool:
+    """The same of a point that was clicked on the chart, for a place beside it.
+
+    Returns:
+        Whether that was put away.
+    """
+    with st.container(border=True, key="telling-picked"):
+        st.markdown(
+            f":material/touch_app: You clicked **{literal(picked.name)}**: "
+            f"{_figures(curves, picked)}."
+        )
+        _explain(picked)
+        row = st.container(horizontal=True, vertical_alignment="center")
+        with row:
+            _offer(source, curves, picked, clicked=True)
+        return row.button("Back to the advice", icon=":material/undo:", key="unpick")
 
 
 def _say(curves: SizeCurves, advice: Advice, *, limit: int | None) -> None:
@@ -124,19 +134,22 @@ def _short(curves: SizeCurves, point: BytePoint, *, by_size: bool) -> str:
     return f"{point.value:.2f}" if curves.higher_is_better else lost(point.value)
 
 
-def _offer(source: Source, curves: SizeCurves, point: BytePoint) -> None:
+def _offer(source: Source, curves: SizeCurves, point: BytePoint, *, clicked: bool = False) -> None:
     """The button that makes a plan; `promises` then says whether it kept what was expected."""
     if point.plan is None:
         st.caption(_NOT_MADE)
         return
+    busy = jobs.is_active("compress")
     if st.button(
-        "Make it and check it",
-        type="primary",
-        key="make-told",
-        disabled=jobs.is_active("compress"),
+        "Make this one and check it" if clicked else "Make it and check it",
+        type="secondary" if clicked else "primary",
+        key="make-picked" if clicked else "make-told",
+        disabled=busy,
         icon=":material/play_arrow:",
         help=f"Fits {point.name} as a job, opens it on every page, and says whether it keeps what "
         "is expected of it.",
     ):
         promises.make(source, curves, point, point.plan)
         st.rerun()  # the job then shows
+    if busy:
+        st.caption("A plan is being made: how far it is stands at the top of the page.")

@@ -310,6 +310,25 @@ def place_of(chart: Locator, name: str, index: int) -> tuple[float, float]:
     return box["x"] + left, box["y"] + top
 
 
+def click_point(page: Page, name: str, index: int) -> Locator:
+    """Click a point of the chart; what is then said of it stands right below the chart."""
+    chart = find_chart(page)
+    chart.scroll_into_view_if_needed()
+    x, y = place_of(chart, name, index)
+    box = chart.bounding_box()
+    page.mouse.move(x - 6, y)
+    page.mouse.click(x, y)
+    clicked = page.get_by_text(f"You clicked {name} at")
+    expect(clicked).to_be_visible()
+    settle(page)
+    assert find_chart(page).bounding_box() == box, "the chart stays under the pointer"
+    below = clicked.bounding_box()
+    assert box is not None
+    assert below is not None
+    assert 0 <= below["y"] - (box["y"] + box["height"]) < 60
+    return clicked
+
+
 def test_clicked_points_and_advice_become_plans(
     app_server: Server, tiny: TinyTable, page: Page
 ) -> None:
@@ -323,18 +342,13 @@ def test_clicked_points_and_advice_become_plans(
     chart = find_chart(page)
     advice = page.get_by_text("should lose")
     expect(advice).to_be_visible()
-    chart.scroll_into_view_if_needed()
     index = curve(chart, "k = 3")[0].index(max(curve(chart, "k = 3")[0]))
-    x, y = place_of(chart, "k = 3", index)
     assert curve(chart, "told")[0] != [curve(chart, "k = 3")[0][index]], "it is advised already"
-    page.mouse.move(x - 6, y)
-    page.mouse.click(x, y)
-    clicked = page.get_by_text("You clicked k = 3 at")
-    expect(clicked).to_be_visible()
-    settle(page)
+    clicked = click_point(page, "k = 3", index)
+    expect(advice).to_be_visible()
     assert curve(find_chart(page), "told")[0] == [curve(find_chart(page), "k = 3")[0][index]]
     before = runs_on_disk(app_server)
-    page.get_by_role("button", name="Make it and check it").click()
+    page.get_by_role("button", name="Make this one and check it").click()
     made = page.get_by_text("is made, in")
     made.wait_for(timeout=JOB_SECONDS * 1000)
     (run_id,) = runs_on_disk(app_server) - before
@@ -345,7 +359,7 @@ def test_clicked_points_and_advice_become_plans(
     found, expected = re.findall(r"[0-9.]+%", made.inner_text())
     assert found == expected == f"{record.figures['relative_error']:.2%}"
     page.get_by_role("button", name="Back to the advice").click()
-    expect(advice).to_be_visible()
+    expect(clicked).to_have_count(0)
     page.get_by_role("button", name="See it on the map").click()
     expect(page.get_by_role("heading", name="tiny")).to_be_visible()
     wait_until(page, lambda: f"run={run_id}" in page.url, what="the map is that plan's")

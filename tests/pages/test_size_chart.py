@@ -175,6 +175,11 @@ def test_the_point_that_is_told_of_is_ringed() -> None:
     ring = size_chart(CURVES, theme="light", told=told).data[-1]
     assert (ring.name, ring.x) == ("told", (told.stored_bytes,))
     np.testing.assert_allclose(np.square(ring.y), [told.value])
+    clicked = size_chart(CURVES, theme="light", told=told, clicked=True)
+    assert any(
+        note.text == "<b>k = 2 at 4 bits</b>: see below<br>2.0 MB, 36.00%"
+        for note in clicked.layout.annotations
+    )
     assert all(trace.name != "told" for trace in size_chart(CURVES, theme="light").data)
 
 
