@@ -34,7 +34,8 @@ def read_size_curves(sweep: SweepResult, *, weighted: bool = False) -> SizeCurve
     for cell in sweep.cells:
         key = (cell.method, cell.k, cell.asked_rate, cell.bits, cell.group, cell.share)
         groups.setdefault(key, []).append(cell)
-    points = [_point(group, sweep, weighted=weighted) for group in groups.values()]
+    fits = {_fit_of(cell): cell.wall_seconds for cell in sweep.cells if cell.bits == PLAIN_BITS}
+    points = [_point(group, sweep, fits, weighted=weighted) for group in groups.values()]
     return SizeCurves(
         measure="squared error, weighted by use" if weighted else "relative squared error",
         points=tuple(sorted(points, key=lambda point: point.stored_bytes)),
@@ -73,7 +74,18 @@ def cell_plan(cell: SweepCell, config: SweepConfig) -> dict[str, Any] | None:
     return plan
 
 
-def _point(group: list[SweepCell], sweep: SweepResult, *, weighted: bool) -> BytePoint:
+def _fit_of(cell: SweepCell) -> tuple[object, ...]:
+    """What cells in fewer bits share with the fit that they round."""
+    return cell.method, cell.k, cell.asked_rate, cell.seed
+
+
+def _point(
+    group: list[SweepCell],
+    sweep: SweepResult,
+    fits: dict[tuple[object, ...], float],
+    *,
+    weighted: bool,
+) -> BytePoint:
     errors = [error_of(one, weighted=weighted) for one in group]
     cell = group[errors.index(min(errors))]  # the seed that a plan is worth making by
     family: Family = "messi"
@@ -95,7 +107,14 @@ def _point(group: list[SweepCell], sweep: SweepResult, *, weighted: bool) -> Byt
         lowest=min(errors),
         highest=max(errors),
         plan=cell_plan(cell, sweep.config),
+        seconds=_seconds(cell, fits),
     )
+
+
+def _seconds(cell: SweepCell, fits: dict[tuple[object, ...], float]) -> float:
+    """Time of the cell, and in fewer bits of the fit before it."""
+    rounded = cell.bits != PLAIN_BITS and cell.method not in (CODED, ROUNDING)
+    return cell.wall_seconds + (fits.get(_fit_of(cell), 0.0) if rounded else 0.0)
 
 
 def name_group(group: int, columns: int) -> str:

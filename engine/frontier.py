@@ -52,6 +52,7 @@ class BytePoint:
         highest: The greatest of them.
         plan: What makes it, as keyword arguments of `engine.plans.CompressionConfig`; None where
             nothing here does, as of rounding.
+        seconds: Time it took to make where it was measured; None where that was not kept.
     """
 
     family: Family
@@ -64,6 +65,7 @@ class BytePoint:
     lowest: float
     highest: float
     plan: dict[str, Any] | None = field(default=None, hash=False)
+    seconds: float | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

@@ -7,9 +7,17 @@ import streamlit as st
 from engine.advice import CHANCE, Advice, several_as_good
 from engine.frontier import FAMILY_NAMES, SLACK, BytePoint, SizeCurves
 from pages.parts import jobs, promises
-from pages.parts.asking import ask, nothing_so_small
+from pages.parts.asking import Ask, ask, nothing_so_small
 from pages.parts.state import Source
-from pages.parts.wording import decimals, energy, literal, lost, printed_difference, short_bytes
+from pages.parts.wording import (
+    about,
+    decimals,
+    energy,
+    literal,
+    lost,
+    printed_difference,
+    short_bytes,
+)
 
 _NOTHING_SO_GOOD = "Nothing that was measured loses so little."
 _NOT_MADE = ":material/info: It is measured here to compare with, and made by other tools."
@@ -37,7 +45,7 @@ def tell(source: Source, curves: SizeCurves) -> BytePoint | None:
         _say(curves, advice, limit=asked.stored_bytes)
         offered = advice.made_here
         if offered is not None:
-            _offer(source, curves, offered)
+            _offer(source, curves, offered, asked=asked)
         return advice.point
 
 
@@ -55,7 +63,7 @@ def tell_picked(source: Source, curves: SizeCurves, picked: BytePoint) -> bool:
         _explain(picked)
         row = st.container(horizontal=True, vertical_alignment="center")
         with row:
-            _offer(source, curves, picked, clicked=True)
+            _offer(source, curves, picked)
         return row.button("Back to the advice", icon=":material/undo:", key="unpick")
 
 
@@ -134,11 +142,21 @@ def _short(curves: SizeCurves, point: BytePoint, *, by_size: bool) -> str:
     return f"{point.value:.2f}" if curves.higher_is_better else lost(point.value)
 
 
-def _offer(source: Source, curves: SizeCurves, point: BytePoint, *, clicked: bool = False) -> None:
-    """The button that makes a plan; `promises` then says whether it kept what was expected."""
+def _offer(
+    source: Source, curves: SizeCurves, point: BytePoint, *, asked: Ask | None = None
+) -> None:
+    """The button that makes a plan; `promises` then says whether it kept what was expected.
+
+    Args:
+        source: Where the table comes from.
+        curves: What was measured of it.
+        point: What to make.
+        asked: What that answers; None of a point that was clicked.
+    """
     if point.plan is None:
         st.caption(_NOT_MADE)
         return
+    clicked = asked is None
     busy = jobs.is_active("compress")
     if st.button(
         "Make this one and check it" if clicked else "Make it and check it",
@@ -149,7 +167,12 @@ def _offer(source: Source, curves: SizeCurves, point: BytePoint, *, clicked: boo
         help=f"Fits {point.name} as a job, opens it on every page, and says whether it keeps what "
         "is expected of it.",
     ):
-        promises.make(source, curves, point, point.plan)
+        promises.make(source, curves, point, point.plan, asked)
         st.rerun()  # the job then shows
+    if point.seconds is not None and not busy:
+        rest = ", the check not counted" if curves.check else ""
+        st.caption(
+            f":material/timer: Making it took {about(point.seconds)} where it was measured{rest}."
+        )
     if busy:
         st.caption("A plan is being made: how far it is stands at the top of the page.")

@@ -71,6 +71,19 @@ def interval(figure: Interval) -> str:
     return f"[{decimals(figure.low)}, {decimals(figure.high)}]"
 
 
+def about(seconds: float) -> str:
+    """A length of time as far as it can be foretold: about 3 min, about 1 h 10 min."""
+    if seconds < 45:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    if minutes <= 1:
+        return "about a minute"
+    if minutes < 60:
+        return f"about {minutes} min"
+    hours, rest = divmod(10 * round(minutes / 10), 60)
+    return f"about {hours} h" + (f" {rest} min" if rest else "")
+
+
 def escape(text: str) -> str:
     """Text for plotly's hover and legends, which read a few tags and entities and no others."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

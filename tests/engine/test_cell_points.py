@@ -51,6 +51,10 @@ def test_points_are_mean_and_range_over_the_seeds() -> None:
     assert three.plan is not None
     assert (three.plan["seed"], three.plan["bits"], three.plan["j"]) == (0, 8, 4)
     assert row.plan is None
+    assert three.seconds == 0.1
+    fit = replace(cell, bits=PLAIN_BITS, basis_bits=PLAIN_BITS, wall_seconds=5.0)
+    eight, plain = read_size_curves(sweep_of(replace(cell, stored_bytes=90), fit)).points
+    assert (eight.seconds, plain.seconds) == (5.1, 5.0), "rounding comes after the fit"
     assert (three.stored_bytes, three.lowest, three.highest) == (102, 0.2, 0.4)
     assert three.value == pytest.approx(0.3)
     assert (row.family, row.k, row.value, apart.stored_bytes) == ("rounding", 0, 0.2, 400)

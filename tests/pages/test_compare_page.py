@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,12 +15,13 @@ from streamlit.testing.v1 import AppTest
 from engine import RunStore, load_table
 from engine.compression import CompressionConfig, compress_table
 from engine.evaluation.results import CheckResult
+from engine.evaluation.scores import Interval
 from engine.frequencies import row_use
 from engine.frontier import BytePoint, SizeCurves
 from engine.grid import CODED_SHARES, LISTS
 from engine.recording import record_compression, record_sweep
 from engine.sweep import SweepConfig, run_sweep
-from pages.parts import error_curves, promises, state
+from pages.parts import error_curves, evaluations, promises, state
 from tests.pages.fake_queue import FakeQueue, make_status
 from tests.pages.results import ACCURACY, PERPLEXITY
 
@@ -240,7 +242,8 @@ def test_a_size_names_a_plan_that_keeps_its_promise(falling: Path, queue: FakeQu
     config = end_job(app, queue, falling)
     assert (config.method, config.k, config.max_bytes) == ("coded", 1, int(0.065 * 38_400))
     found, expected = (float(text) for text in re.findall(r"([0-9]+[.][0-9]{2})%", card(app)))
-    assert "was expected" in card(app)
+    assert "was expected, read off between two sizes that were measured" in card(app)
+    assert " kB of the 2.5 kB asked for" in card(app)
     assert f"lose **{expected:.2f}%** of the energy" in promised, "as Explore says it"
     (run,) = RunStore().list().of("compress", load_table(falling).fingerprint)
     assert found == pytest.approx(100 * run.record.figures["relative_error"], abs=0.01)
@@ -312,6 +315,7 @@ def test_a_loss_names_the_smallest_plan(falling: Path) -> None:
     assert "further left loses less" in slider.label
     assert slider.options == sorted(slider.options, key=lambda text: float(text[:-1]))
     assert lost_of(app) <= 20
+    assert "Making it took less than a minute where it was measured." in said_below(app)
     slider.set_value(0.02).run()
     assert lost_of(app) <= 2
 
@@ -401,6 +405,69 @@ def test_a_score_is_kept_where_the_loss_allows_for_it(
     result: CheckResult, expected: float, *, kept: bool
 ) -> None:
     assert promises.keeps(result, result.scores[1], expected) == kept
+
+
+@pytest.mark.parametrize(
+    ("asked", "loss", "said"),
+    [
+        (
+            0.5,
+            (0.40, -0.06, 0.84),
+            "**Kept, but chance could hide more**, up to 0.84: at most 0.50",
+        ),
+        (0.5, (0.50, 0.40, 0.50), "**Kept**, chance allowed for: at most 0.50 below"),
+        (0.5, (0.60, 0.20, 1.00), "**Not kept**, which may be chance: at most 0.50"),
+        (0.5, (0.90, 0.60, 1.20), "**Not kept**, by more than chance: at most 0.50"),
+        (0.0, (-0.10, -0.30, -0.01), "**Kept**, chance allowed for: at most 0.00"),
+    ],
+)
+def test_what_was_asked_of_a_score_is_answered(
+    asked: float, loss: tuple[float, float, float], said: str
+) -> None:
+    value, low, high = loss
+    found = promises.answer_of_score(asked, Interval(value=value, low=low, high=high))
+    assert found.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"), [(0.15, True), (0.20004, True), (0.2002, False), (0.3, False)]
+)
+def test_what_was_asked_of_an_error_is_answered(error: float, *, kept: bool) -> None:
+    answer = promises.answer_of_error(0.2, error)
+    assert answer == f"**{'Kept' if kept else 'Not kept'}**: at most 20.00% was asked for."
+
+
+def test_the_card_of_a_score_answers_what_was_asked(
+    path: Path, queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_sweep(path)
+    point = BytePoint(
+        family="coded", line="coded, k = 1", k=1, bits=0, rate=0.0, stored_bytes=2073, value=79.7,
+        lowest=79.7, highest=79.7, plan={"method": "coded", "k": 1, "max_bytes": "27%"},
+        seconds=70.0,
+    )  # fmt: skip
+    accuracy = SizeCurves(
+        measure="STS-B", points=(point,), dense_bytes=7680, higher_is_better=True, whole=80.0,
+        check="stsb",
+    )  # fmt: skip
+    monkeypatch.setattr(state, "measured_accuracy", lambda _: accuracy)
+    monkeypatch.setattr(promises, "_begin_check", lambda promise, *_: promise)
+    measured = {"stsb": SimpleNamespace(result=ACCURACY)}
+    monkeypatch.setattr(evaluations, "newest", lambda *_: measured)
+    app = open_page(path, **{"size-scale": "STS-B", "tell": "At a loss"})
+    assert "Making it took about a minute where it was measured, the check not counted." in (
+        said_below(app)
+    )
+    press_make(app)
+    end_job(app, queue, path)
+    said = card(app)
+    assert said.startswith(":material/check_circle:")
+    assert "**Kept, but chance could hide more**, up to 0.90: at most 0.50 below" in said
+    assert "scores **79.60** (accuracy, %), 0.40 below the table itself" in said
+    assert "[−0.10, 0.90]" in said
+    below = said_below(app)
+    assert "79.70 was expected, the score of this plan where it was measured; another" in below
+    assert "Both scores are of the same 1,849 items" in below
 
 
 def test_accuracy_page_draws_every_size(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

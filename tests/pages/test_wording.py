@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine.evaluation.scores import Interval
 from pages.parts.wording import (
+    about,
     decimals,
     duration,
     fewer_or_more,
@@ -111,6 +112,21 @@ def test_a_difference_is_that_of_the_figures_beside_it() -> None:
     assert decimals(a - b) == "0.29"
     assert decimals(printed_difference(a, b)) == "0.30"
     assert decimals(printed_difference(b, b)) == decimals(-0.001) == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "less than a minute"),
+        (60, "about a minute"),
+        (150, "about 2 min"),
+        (3400, "about 57 min"),
+        (3590, "about 1 h"),
+        (4320, "about 1 h 10 min"),
+    ],
+)
+def test_foretold_times_are_round(seconds: float, text: str) -> None:
+    assert about(seconds) == text
 
 
 def test_an_interval_reads_as_in_the_readme() -> None:
