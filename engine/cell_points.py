@@ -11,6 +11,7 @@ from engine.frequencies.row_use import NO_WEIGHTS
 from engine.frontier import BytePoint, Family, SizeCurves
 from engine.grid import (
     CODED,
+    CODED_KS,
     PLAIN_BITS,
     ROUNDING,
     WEIGHTED_SVD,
@@ -18,6 +19,8 @@ from engine.grid import (
     SweepConfig,
     SweepResult,
 )
+
+_DECIDE_TIMES = ("n_init", "seeding", "allocation", "affine", "loss", "moves", "weights")
 
 
 def read_size_curves(sweep: SweepResult, *, weighted: bool = False) -> SizeCurves:
@@ -42,6 +45,35 @@ def read_size_curves(sweep: SweepResult, *, weighted: bool = False) -> SizeCurve
         dense_bytes=4 * sweep.rows * sweep.columns,
         weighted=weighted,
     )
+
+
+def expected_seconds(measured: SweepResult, config: SweepConfig) -> float | None:
+    """About how long a grid takes, by what fits of the same table took.
+
+    Args:
+        measured: A sweep of that table.
+        config: The grid.
+
+    Returns:
+        Seconds on the machine of that sweep; None where it fitted in another way, or has no fit of
+        a k that the grid asks for.
+    """
+    if any(getattr(measured.config, name) != getattr(config, name) for name in _DECIDE_TIMES):
+        return None
+    times: dict[tuple[str, int, int], list[float]] = {}
+    for cell in measured.cells:
+        times.setdefault((cell.method, cell.k, cell.bits), []).append(cell.wall_seconds)
+    rates, fits = len(config.rates), {("svd", 1): len(config.rates)}
+    if config.weights != NO_WEIGHTS:
+        fits[WEIGHTED_SVD, 1] = rates
+    fits |= {("messi", k): rates * len(config.seeds) for k in config.ks if k > 1}
+    stored = (PLAIN_BITS, *(coding.bits for coding in config.codings))
+    wanted = {(*fit, bits): count for fit, count in fits.items() for bits in stored}
+    if config.shares:
+        wanted |= {(CODED, k, 0): len(config.shares) for k in CODED_KS}
+    if not wanted.keys() <= times.keys():
+        return None
+    return sum(count * fmean(times[key]) for key, count in wanted.items())
 
 
 def cell_plan(cell: SweepCell, config: SweepConfig) -> dict[str, Any] | None:

@@ -63,6 +63,22 @@ def test_plain_sweep_is_what_is_offered_first(path: Path, queue: FakeQueue) -> N
     assert SweepConfig(**params["config"], **lists) == SweepConfig(shares=CODED_SHARES)
 
 
+def test_a_grid_that_ships_is_said_to_and_how_long_it_took() -> None:
+    app = AppTest.from_file(str(COMPARE), default_timeout=60)
+    app.session_state["app-is-set-up"] = True
+    app.run()
+    assert not app.exception
+    said = [item.value for item in app.sidebar.caption]
+    assert "129 fits, about 1 h 10 min by the times of the sweep that ships with the app." in said
+    assert any("This very grid is drawn already" in text for text in said)
+    app.slider(key="sweep-seeds").set_value(1).run()
+    said = [item.value for item in app.sidebar.caption]
+    assert any(text.startswith("57 fits, about ") for text in said)
+    assert any("Curves of this table ship with the app" in text for text in said)
+    app.slider(key="sweep-starts").set_value(4).run()
+    assert "57 fits." in [item.value for item in app.sidebar.caption], "nothing tells how long"
+
+
 def test_choices_reach_the_sweep(path: Path, queue: FakeQueue) -> None:
     app = open_page(path, weights="English text", allocation="Best for each")
     assert "138 fits." in [item.value for item in app.sidebar.caption]
