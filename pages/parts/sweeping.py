@@ -124,10 +124,7 @@ def _say_effort(table: EmbeddingTable, grid: dict[str, Any] | None, count: int) 
     else:
         st.caption(f"{count} fits, {about(seconds)} by the times of {origin}.")
     if config == sweep.config:
-        st.caption(
-            f":material/info: This very grid is drawn already, from {origin}: there is no need to "
-            "run it."
-        )
+        st.caption(":material/info: This very grid is drawn already: there is no need to run it.")
     elif state.starter(table) is not None:
         st.caption(
             ":material/info: Curves of this table ship with the app; a sweep of yours is drawn in "
