@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil, exp, log
 
-from engine.frontier import BytePoint, SizeCurves
+from engine.frontier import SLACK, BytePoint, SizeCurves
 
 CHANCE = 0.1
 """Points of a score that are surely chance: of what comes so near the most, the least is taken."""
+_AS_SMALL = 1.01  # budgets are filled to a few bytes, not to the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,30 @@ def advise_reaching(curves: SizeCurves, value: float) -> Advice | None:
                     )
                 )
     return _advise(curves, sorted(found, key=lambda one: (one.stored_bytes, sign * one.value)))
+
+
+def several_as_good(curves: SizeCurves, point: BytePoint) -> BytePoint | None:
+    """Several coded subspaces that do as well as one, by a score that both all but keep.
+
+    Args:
+        curves: What was measured; only of scores is there anything to say.
+        point: One coded subspace, for which there is.
+
+    Returns:
+        The best of several that is as small, where both are within chance of the table itself.
+    """
+    if not curves.higher_is_better or (point.family, point.k) != ("coded", 1):
+        return None
+    enough = curves.whole - SLACK
+    found = [
+        one
+        for one in curves.points
+        if one.family == "coded"
+        and one.k > 1
+        and one.stored_bytes <= _AS_SMALL * point.stored_bytes
+    ]
+    best = max(found, key=lambda one: one.value, default=None)
+    return best if best is not None and min(best.value, point.value) >= enough else None
 
 
 def _advise(curves: SizeCurves, ordered: list[BytePoint]) -> Advice | None:

@@ -29,7 +29,8 @@ _OF_ALL_BITS = ("coded", "product")
 # and 1/4, and each fits in one of these.
 _BUDGETS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.1, 0.13, 0.2, 0.27, 0.5)
 
-_SLACK = 0.5  # points of an accuracy in per cent that may well be chance
+SLACK = 0.5
+"""Points of an accuracy in per cent that may well be chance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class BytePoint:
         highest: The greatest of them.
         plan: What makes it, as keyword arguments of `engine.plans.CompressionConfig`; None where
             nothing here does, as of rounding.
+        seconds: Time it took to make where it was measured; None where that was not kept.
     """
 
     family: Family
@@ -63,6 +65,7 @@ class BytePoint:
     lowest: float
     highest: float
     plan: dict[str, Any] | None = field(default=None, hash=False)
+    seconds: float | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -251,7 +254,7 @@ class SizeCurves:
         return f"{'; '.join(clauses)}. {said}"
 
     def _least_sizes(self) -> str:
-        enough = [point for point in self.points if point.value >= self.whole - _SLACK]
+        enough = [point for point in self.points if point.value >= self.whole - SLACK]
         least = {point.family: point for point in reversed(enough)}
         parts = [
             f"{FAMILY_NAMES[point.family]} {point.stored_bytes / self.dense_bytes:.1%} "
@@ -259,9 +262,9 @@ class SizeCurves:
             for point in sorted(least.values(), key=lambda point: point.stored_bytes)
         ]
         if not parts:
-            return f"Nothing comes within {_SLACK:g} of the table itself, {self.whole:.2f}."
+            return f"Nothing comes within {SLACK:g} of the table itself, {self.whole:.2f}."
         return (
-            f"Bytes that it takes to stay within {_SLACK:g} of the table itself, "
+            f"Bytes that it takes to stay within {SLACK:g} of the table itself, "
             f"{self.whole:.2f}: {'; '.join(parts)}. A few tenths are chance."
         )
 

@@ -18,6 +18,11 @@ from engine.runs import Run
 Side = Literal["a", "b"]
 _PLAN = ("parameters", "stored_bytes", "rate", "relative_error", "weighted_error")
 _TIMES = ("wall_seconds", "seconds")
+WEIGHTS_DIFFER = (
+    "Tokens were weighted differently: weighted errors do not measure the same, and plain errors "
+    "count all tokens alike, which no plan with weights was fitted for."
+)
+"""What to know of the errors of two plans whose weights are not the same."""
 _LESS_IS_BETTER = ("parameters", "stored_bytes", "relative_error", "weighted_error")
 
 
@@ -109,7 +114,7 @@ def compare_runs(a: RunRecord, b: RunRecord) -> RunDifference:
             "plans."
         )
     elif not same_weights and a.kind == b.kind == "compress":
-        notes.append("Tokens were weighted differently: weighted errors do not measure the same.")
+        notes.append(WEIGHTS_DIFFER)
     if a.kind != b.kind:
         notes.append("The two are runs of different kinds: there are no figures that both have.")
     return RunDifference(

@@ -81,7 +81,7 @@ def introduce(place: DeltaGenerator, table: EmbeddingTable, curves: SizeCurves) 
 
 
 def draw(source: Source, table: EmbeddingTable, curves: SizeCurves, drawn: Drawn) -> None:
-    """What to make, the chart with that on it, and below the best within a few sizes.
+    """What to make, the chart with that on it, what was clicked, and the best within a few sizes.
 
     Args:
         source: Where the table comes from.
@@ -92,10 +92,17 @@ def draw(source: Source, table: EmbeddingTable, curves: SizeCurves, drawn: Drawn
     chart = f"sizes-{drawn.bits}"
     curves_id = (table.fingerprint, curves.measure, hash(curves.points))
     picked = _picked(curves, curves_id)
-    told = telling.tell(source, curves, picked)
+    told = telling.tell(source, curves)
     theme = st.context.theme.type or "light"
     st.plotly_chart(
-        size_chart(curves, theme=theme, bits=drawn.bits, chosen=drawn.chosen, told=told),
+        size_chart(
+            curves,
+            theme=theme,
+            bits=drawn.bits,
+            chosen=drawn.chosen,
+            told=picked or told,
+            clicked=picked is not None,
+        ),
         key=chart,
         on_select=partial(_pick, chart, curves_id),
         selection_mode="points",
@@ -103,11 +110,10 @@ def draw(source: Source, table: EmbeddingTable, curves: SizeCurves, drawn: Drawn
         alt=f"{curves.measure} against stored bytes. The best within each size is in the table "
         "below it, every point in the CSV.",
     )
-    under = st.container(horizontal=True, vertical_alignment="center")
-    under.caption(
-        ":material/touch_app: Click a point to see its plan and to make it.", width="stretch"
-    )
-    if picked is not None and under.button("Back to the advice", icon=":material/undo:"):
+    # Below the chart: above it, an answer of another height would move the chart off the click.
+    if picked is None:
+        st.caption(":material/touch_app: Click a point to see its plan and to make it.")
+    elif telling.tell_picked(source, curves, picked):
         del st.session_state[_PICKED]
         st.rerun(scope="fragment")
     st.markdown("**The best within a size**")
@@ -134,7 +140,7 @@ def _best_table(curves: SizeCurves) -> None:
         "Bytes": [short_bytes(choice.budget) for choice in choices],
         "Best": [choice.best.name for choice in choices],
     }
-    digits = "%.2f" if curves.higher_is_better else "%.4f"
+    digits = "%.2f" if curves.higher_is_better else "percent"
     named: list[str] = []
     for family, name in curves.families.items():
         found = [choice.by_family.get(family) for choice in choices]

@@ -67,9 +67,9 @@ def _best_table(choices: tuple[RateChoice, ...], svd: str) -> None:
         hide_index=True,
         column_config={
             "Rate": st.column_config.NumberColumn(format="percent"),
-            svd: st.column_config.NumberColumn(format="%.4f", help=f"Error of the {svd}"),
+            svd: st.column_config.NumberColumn(format="percent", help=f"Error of the {svd}"),
             "k": st.column_config.NumberColumn(help="The k ≥ 2 with the least mean error"),
-            "Error": st.column_config.NumberColumn(format="%.4f", help="Error of that k"),
+            "Error": st.column_config.NumberColumn(format="percent", help="Error of that k"),
             "Against SVD": st.column_config.NumberColumn(
                 format="%+.1f %%", help="−: k subspaces lose less than the SVD; +: the SVD wins"
             ),

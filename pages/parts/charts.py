@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.curves import CurvePoint, Curves
 from engine.measures import EXACT_ERROR
 from pages.parts.palette import ACCENT, CONTEXT, SEQUENTIAL, subspace_colour, subspace_symbol
-from pages.parts.wording import escape
+from pages.parts.wording import energy_lost, escape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -144,20 +144,24 @@ def error_curves(
         scale = chosen.svd_error if against_svd else 1.0
         height = chosen.error / scale
         at = (chosen.rate, height)
-        add_star(figure, chosen.name, at, figures=f"{height:.4f}", theme=theme)
+        add_star(figure, chosen.name, at, figures=format(height, _shown(against_svd)), theme=theme)
     if against_svd:
         title = "error over the SVD's"
         if curves.weighted:
             title = "weighted error over the weighted SVD's"
     else:
-        title = "squared error, weighted by use" if curves.weighted else "relative squared error"
+        title = energy_lost(weighted=curves.weighted)
     return figure.update_layout(
         height=460,
         hovermode="x unified",
         margin={"l": 60, "r": 16, "t": 16, "b": 48},
         legend={"orientation": "h", "y": -0.18, "x": 0},
         xaxis={"title": "compression rate", "tickformat": ".0%"},
-        yaxis={"title": title, "rangemode": "normal" if against_svd else "tozero"},
+        yaxis={
+            "title": title,
+            "rangemode": "normal" if against_svd else "tozero",
+            "tickformat": "" if against_svd else ".0%",
+        },
     )
 
 
@@ -177,7 +181,7 @@ def _add_svd(
             mode="lines+markers",
             line={"color": ACCENT[theme], "dash": dash, "width": 2},
             marker={"size": 6, "symbol": "circle" if dash == "dash" else "diamond"},
-            hovertemplate=f"{name.partition(' (')[0]}: %{{y:.4f}}<extra></extra>",
+            hovertemplate=f"{name.partition(' (')[0]}: %{{y:{_shown(against_svd)}}}<extra></extra>",
         )
     )
 
@@ -185,6 +189,7 @@ def _add_svd(
 def _add_curve(
     figure: go.Figure, points: Sequence[CurvePoint], colour: str, against_svd: bool
 ) -> None:
+    shown = _shown(against_svd)
     k, rates = points[0].k, [point.rate for point in points]
     scales = [
         point.svd_ratio / point.error if against_svd and point.error else 1.0 for point in points
@@ -217,11 +222,16 @@ def _add_curve(
             line={"color": colour, "width": 2},
             marker={"size": 6},
             hovertemplate=(
-                f"k = {k}: %{{y:.4f}} (%{{customdata[0]:.4f}} – %{{customdata[1]:.4f}})"
+                f"k = {k}: %{{y:{shown}}} (%{{customdata[0]:{shown}}} – %{{customdata[1]:{shown}}})"
                 "<extra></extra>"
             ),
         )
     )
+
+
+def _shown(against_svd: bool) -> str:
+    """How a height reads: a ratio, or else a share of the energy."""
+    return ".4f" if against_svd else ".2%"
 
 
 def add_star(
@@ -236,7 +246,7 @@ def add_star(
             mode="markers",
             marker={
                 "symbol": "star",
-                "size": 16,
+                "size": 12,  # in the legend a larger one lies on its neighbours
                 "color": "rgba(0,0,0,0)",  # hollow: the points under it stay to be seen
                 "line": {"width": 2, "color": ACCENT[theme]},
             },

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import plotly.graph_objects as go
 
 from engine.evaluation.results import CheckResult, Score
+from engine.evaluation.scores import Interval
 from pages.parts.palette import ACCENT, CONTEXT, WEIGHTED_SVD, subspace_colour
-from pages.parts.wording import decimals, escape, interval, short_bytes
+from pages.parts.wording import decimals, escape, interval, printed_difference, short_bytes
 
 _CLOSE = 0.02  # of the axis: nearer points would hide each other's bars
 _STEP = 0.05  # of the axis, between points that stand side by side
@@ -19,6 +20,7 @@ _EDGE = 0.06  # of the axis, beyond the outermost points
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 _LEAST = 0.2  # of the table: the axis begins here or at something smaller
 _FAINT = 0.35
+_ROUNDED = 0.011  # two figures of two decimals, and the last digit of a float
 _GLYPHS = {"circle-open": "○", "circle": "●", "square": "■", "diamond": "◆"}
 _HOVER = "<b>%{text}</b><br>%{customdata}<extra></extra>"
 
@@ -86,6 +88,21 @@ def loss_word(result: CheckResult) -> str:
     return "drop" if result.higher_is_better else "rise"
 
 
+def printed_loss(result: CheckResult, score: Score) -> Interval:
+    """What a variant loses, as the scores read that are printed beside it.
+
+    The difference of two rounded figures may be a hundredth off the rounded difference.
+    """
+    loss, (whole, *_) = result.loss(score), result.scores
+    first, last = whole.value.value, score.value.value
+    worse = (
+        printed_difference(first, last)
+        if result.higher_is_better
+        else (printed_difference(last, first))
+    )
+    return replace(loss, value=worse) if abs(worse - loss.value) < _ROUNDED else loss
+
+
 def score_glyph(score: Score) -> str:
     """The sign that stands for a variant on the chart, as text."""
     return _GLYPHS[_kind(score, "light").symbol]
@@ -112,10 +129,10 @@ def _point(
     opacity: float = 1.0,
     bars: bool = False,
 ) -> go.Scatter:
-    loss = result.loss(score)
+    loss, shown = result.loss(score), printed_loss(result, score)
     said = (
         f"{short_bytes(score.stored_bytes)}<br>{decimals(score.value.value)} "
-        f"{interval(score.value)}<br>{loss_word(result)} {decimals(loss.value)} {interval(loss)}"
+        f"{interval(score.value)}<br>{loss_word(result)} {decimals(shown.value)} {interval(shown)}"
     )
     error: dict[str, Any] | None = None
     if bars and score.role != "original":

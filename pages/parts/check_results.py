@@ -11,7 +11,7 @@ import streamlit as st
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.results import CheckResult, Score
 from engine.evaluation.scores import Interval
-from pages.parts.check_chart import check_chart, loss_word, score_glyph
+from pages.parts.check_chart import check_chart, loss_word, printed_loss, score_glyph
 from pages.parts.evaluations import Measured, of_other_plans
 from pages.parts.palette import BETTER, WORSE
 from pages.parts.wording import decimals, interval, literal, short_bytes
@@ -138,10 +138,10 @@ def _show_chart(item: Measured, others: tuple[CheckResult, ...], theme: str) -> 
 
 
 def _say_loss(result: CheckResult, score: Score) -> str:
-    loss = result.loss(score)
+    loss = printed_loss(result, score)
     if not loss.excludes_zero:
         return f"no clear {loss_word(result)}, {decimals(loss.value)} {interval(loss)}"
-    if loss.value > 0:
+    if loss.low > 0:
         return f"**{loss_word(result)} {decimals(loss.value)}** {interval(loss)}"
     return f"**better by {decimals(-loss.value)}** {interval(loss.negated())}"
 
@@ -225,7 +225,7 @@ def _cell(value: float | dict[str, float]) -> str:
 
 
 def _row(result: CheckResult, score: Score) -> tuple[object, ...]:
-    loss = result.loss(score)
+    loss = printed_loss(result, score)
     original = score.role == "original"
     return (
         title_of(result.check),

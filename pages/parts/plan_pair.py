@@ -32,7 +32,8 @@ class Side:
         row_errors: Relative squared error of each row, shape (n,).
         summaries: One a subspace.
         error: Relative squared error of the whole.
-        weighted: Whether it was fitted for the use of its tokens.
+        weights: For what use of its tokens it was fitted, as its figures name it; None for all
+            alike.
     """
 
     key: str
@@ -40,7 +41,7 @@ class Side:
     row_errors: NDArray[np.float64]
     summaries: tuple[SubspaceSummary, ...]
     error: float
-    weighted: bool
+    weights: dict[str, Any] | None
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class Side:
         bits = "" if plan.coding is None else f", {plan.coding.named_bits} bits"
         name = f"k = {plan.k}"
         if plan.k == 1 and plan.parameters is not None:
-            name = "weighted SVD" if self.weighted else "SVD"
+            name = "weighted SVD" if self.weights is not None else "SVD"
         return f"{name}, j = {j}{bits}"
 
 
@@ -120,7 +121,7 @@ def _side(view: View) -> Side:
         row_errors=view.row_errors,
         summaries=view.summaries,
         error=float(view.figures["relative_error"]),
-        weighted=view.figures["weights"] is not None,
+        weights=view.figures["weights"],
     )
 
 
@@ -144,7 +145,7 @@ def _svd(of: str, key: str, _figures: dict[str, Any], _table: EmbeddingTable) ->
         row_errors=relative_row_errors(residuals, _table.matrix).numpy(),
         summaries=summarise_subspaces(plan, _table.matrix),
         error=plan.relative_error(_table.matrix),
-        weighted=_figures["weights"] is not None,
+        weights=_figures["weights"],
     )
 
 

@@ -10,16 +10,20 @@ import streamlit as st
 from engine import EmbeddingTable, EngineError
 from engine.evaluation.checks import CHECKS
 from engine.evaluation.results import CheckResult, Score
+from engine.evaluation.scores import Interval
 from engine.evaluation.subject import Subject
 from engine.frontier import BytePoint, SizeCurves
 from pages.parts import evaluations, jobs, state
+from pages.parts.asking import Ask
+from pages.parts.check_chart import printed_loss
 from pages.parts.state import Source, View
-from pages.parts.wording import decimals, interval, literal, lost, short_bytes
+from pages.parts.wording import decimals, energy, interval, literal, lost, short_bytes
 
 _PROMISE = "promise"
 _TOLERANCE = 0.1  # what is read off between two sizes is mostly within a tenth
-_EXACT = 1e-4  # what is shown has four decimals
+_EXACT = 1e-4  # what is shown has two decimals of a per cent
 _MOST_KEPT = 100
+_READ_OFF = ", read off between two sizes that were measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,8 @@ class _Promise:
         value: What it is to lose or to score.
         weighted: Whether that is the weighted error.
         check: The quick check that measures it; None of errors.
+        asked: What was asked for; None of a point that was clicked.
+        between: Whether the value is read off between two sizes that were measured.
         run: The plan, once it is made.
         cannot: Why it cannot be checked.
     """
@@ -43,6 +49,8 @@ class _Promise:
     value: float
     weighted: bool
     check: str | None
+    asked: Ask | None = None
+    between: bool = False
     run: str | None = None
     cannot: str = ""
 
@@ -58,8 +66,22 @@ def _kept_of(run: str | None) -> _Promise | None:
     return next((one for one in _kept().values() if run is not None and one.run == run), None)
 
 
-def make(source: Source, curves: SizeCurves, point: BytePoint, plan: dict[str, Any]) -> None:
-    """Start the job that makes a plan, and keep what is expected of it."""
+def make(
+    source: Source,
+    curves: SizeCurves,
+    point: BytePoint,
+    plan: dict[str, Any],
+    asked: Ask | None = None,
+) -> None:
+    """Start the job that makes a plan, and keep what is expected of it.
+
+    Args:
+        source: Where the table comes from.
+        curves: What was measured of it.
+        point: What is to be made.
+        plan: What makes it.
+        asked: What it answers, if anything.
+    """
     promise = _Promise(
         source=source,
         job=jobs.start("compress", source, {"config": plan}),
@@ -67,6 +89,8 @@ def make(source: Source, curves: SizeCurves, point: BytePoint, plan: dict[str, A
         value=curves.expected(point),
         weighted=curves.weighted,
         check=curves.check,
+        asked=asked,
+        between=point not in curves.points,
     )
     st.session_state[_PROMISE] = promise
     if promise.job is not None:
@@ -139,6 +163,9 @@ def _begin_check(promise: _Promise, check: str, table: EmbeddingTable) -> _Promi
 def _show(promise: _Promise, table: EmbeddingTable, view: View) -> None:
     stored = view.figures["stored_bytes"]
     said = f"**{literal(promise.name)}** is made, in {short_bytes(stored)}"
+    most = None if promise.asked is None else promise.asked.stored_bytes
+    if most is not None and stored <= most:
+        said += f" of the {short_bytes(most)} asked for"
     with st.container(border=True, key="promise"):
         if promise.check is None:
             _show_error(promise, view, said)
@@ -158,17 +185,21 @@ def _show(promise: _Promise, table: EmbeddingTable, view: View) -> None:
 def _show_error(promise: _Promise, view: View, said: str) -> None:
     error = view.figures["weighted_error" if promise.weighted else "relative_error"]
     if error is None:  # a plan without weights, which a weighted sweep has measured by them
-        found = f"{lost(view.figures['relative_error'])} unweighted"
+        found = f"{lost(view.figures['relative_error'])} of the energy, unweighted"
         st.markdown(
-            f":material/check_circle: {said}. It loses **{found}**; by use, "
+            f":material/check_circle: {said}. It loses **{found}**; weighted by use, "
             f"{lost(promise.value)} is expected, which is not measured of plans without token "
             "weights."
         )
         return
+    of = energy(weighted=promise.weighted)
+    most = None if promise.asked is None else promise.asked.loss
+    answer = "" if most is None else f" {answer_of_error(most, error)}"
     kept = error <= (1 + _TOLERANCE) * promise.value + _EXACT
     st.markdown(
-        f"{_icon(kept)} {said}. It loses **{lost(error)}**; {lost(promise.value)} was expected"
-        f"{'' if kept else ', so that it loses more'}."
+        f"{_icon(kept)} {said}. It loses **{lost(error)}** of {of}; "
+        f"{lost(promise.value)} was expected{_READ_OFF if promise.between else ''}"
+        f"{'' if kept else ', so that it loses more'}.{answer}"
     )
 
 
@@ -186,12 +217,60 @@ def _show_check(promise: _Promise, check: str, table: EmbeddingTable, said: str)
         ends = "It is being checked." if waiting else failed
         st.markdown(f":material/pending: {said}. {promise.value:.2f} is expected of it. {ends}")
         return
-    ours = next(score for score in found.result.scores if score.role == "compressed")
-    kept = keeps(found.result, ours, promise.value)
-    st.markdown(f"{_icon(kept)} {said}. {_scored(found.result, ours, promise.value)}")
-    st.caption(
-        "On the same pairs as what was expected: it says that the plan is what was promised."
+    _show_score(promise, found.result, said)
+
+
+def _show_score(promise: _Promise, result: CheckResult, said: str) -> None:
+    """What was asked first, since that is what the plan was made for."""
+    ours = next(score for score in result.scores if score.role == "compressed")
+    loss, kept = printed_loss(result, ours), keeps(result, ours, promise.value)
+    most = None if promise.asked is None else promise.asked.loss
+    answer = "" if most is None else f"{answer_of_score(most, loss)} "
+    icon = _icon(kept if most is None else round(loss.value, 2) <= round(most, 2))
+    st.markdown(
+        f"{icon} {said}. {answer}It scores **{decimals(ours.value.value)}** "
+        f"({literal(result.metric)}), {decimals(abs(loss.value))} "
+        f"{'below' if loss.value >= 0 else 'above'} the table itself; the 95 % interval of what "
+        f"it loses is {literal(interval(loss))}."
     )
+    st.caption(
+        f"{promise.value:.2f} was expected{_expected_how(promise, kept=kept)}. Both scores are of "
+        f"the same {result.n:,} items: they tell whether this is the plan that was promised, not "
+        "how it does on other text."
+    )
+
+
+def _expected_how(promise: _Promise, *, kept: bool) -> str:
+    """Where that comes from, and so why a score may be a little off it."""
+    how = _READ_OFF
+    if not promise.between:
+        how = (
+            ", the score of this plan where it was measured; another machine or thread count "
+            "rounds otherwise, and a fit then settles a little elsewhere"
+        )
+    return how if kept else f"{how}. This is further off than chance"
+
+
+def answer_of_score(asked: float, loss: Interval) -> str:
+    """Whether a plan loses no more points than was asked for, in words.
+
+    Args:
+        asked: Points below the table itself, at most.
+        loss: Points it loses, as they are printed, with their interval.
+    """
+    limit = f"at most {decimals(asked)} below the table itself was asked for"
+    if round(loss.value, 2) > round(asked, 2):
+        chance = "by more than chance" if loss.low > asked else "which may be chance"
+        return f"**Not kept**, {chance}: {limit}."
+    if loss.high > asked:
+        return f"**Kept, but chance could hide more**, up to {decimals(loss.high)}: {limit}."
+    return f"**Kept**, chance allowed for: {limit}."
+
+
+def answer_of_error(asked: float, error: float) -> str:
+    """Whether a plan loses no more of the energy than was asked for, in words."""
+    kept = round(error, 4) <= round(asked, 4)
+    return f"{'**Kept**' if kept else '**Not kept**'}: at most {lost(asked)} was asked for."
 
 
 def keeps(result: CheckResult, ours: Score, expected: float) -> bool:
@@ -206,15 +285,6 @@ def keeps(result: CheckResult, ours: Score, expected: float) -> bool:
 
 def _icon(kept: bool) -> str:
     return ":material/check_circle:" if kept else ":material/warning:"
-
-
-def _scored(result: CheckResult, ours: Score, expected: float) -> str:
-    loss = result.loss(ours)
-    return (
-        f"It scores **{decimals(ours.value.value)}** ({literal(result.metric)}); {expected:.2f} "
-        f"was expected. Below the table itself: {decimals(loss.value)} "
-        f"{literal(interval(loss))}, the 95 % interval of {result.n:,} items."
-    )
 
 
 def _link(promise: _Promise) -> dict[str, str]:

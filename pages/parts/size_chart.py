@@ -10,18 +10,14 @@ import plotly.graph_objects as go
 
 from engine.frontier import BytePoint, SizeCurves
 from pages.parts.charts import ChosenPlan, add_star
-from pages.parts.palette import ACCENT, CONTEXT, subspace_colour
-from pages.parts.wording import short_bytes
+from pages.parts.palette import ACCENT, CONTEXT, PAGE, subspace_colour
+from pages.parts.wording import energy_lost, escape, lost, short_bytes
 
 BIT_SYMBOLS = {0: "cross", 4: "diamond", 8: "square", 32: "circle"}
 _SYMBOL_KEY = "◆ 4 bits   ■ 8 bits   ● 32 bits"
 _CODED_KEY = "✚ coded"
+_ROUNDED_KEY = "▼ rounding, its bits inside"
 _FRONTIER = "not reached"
-# Where curves fall, a label has room on their left below; where they rise, above.
-_BESIDE: dict[bool, dict[str, Any]] = {
-    False: {"xanchor": "right", "xshift": -8, "yshift": -4},
-    True: {"yanchor": "bottom", "yshift": 6},
-}
 _CHANCE = 0.3  # points of an accuracy: a few tenths are chance, and drawn all but alike
 _DROP_TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 _ERROR_TICKS = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -39,6 +35,7 @@ def size_chart(
     bits: int | None = None,
     chosen: ChosenPlan | None = None,
     told: BytePoint | None = None,
+    clicked: bool = False,
 ) -> go.Figure:
     """One line a method, its markers saying the bits; rounding as markers; the frontier behind.
 
@@ -48,6 +45,7 @@ def size_chart(
         bits: Draw the fits in so many bits; each method's best coding at every size when left out.
         chosen: The explored plan, to be marked.
         told: The point that is told of, to be ringed.
+        clicked: Whether that was clicked: then the chart itself says what it is, in its margin.
 
     Returns:
         The figure; the last of a point's custom data is its number among those of the curves. The
@@ -59,10 +57,12 @@ def size_chart(
     _add_roundings(figure, curves, theme)
     if chosen is not None:
         at = (chosen.stored_bytes, _height(curves, chosen.error))
-        said = f"{short_bytes(chosen.stored_bytes)}, {chosen.error:.4f}"
+        said = f"{short_bytes(chosen.stored_bytes)}, {lost(chosen.error)}"
         add_star(figure, chosen.name, at, figures=said, theme=theme)
     if told is not None:
         _add_ring(figure, curves, told, theme)
+        if clicked:
+            _say_clicked(figure, curves, told)
     return _lay_out(figure, curves, theme)
 
 
@@ -79,6 +79,20 @@ def _add_ring(figure: go.Figure, curves: SizeCurves, told: BytePoint, theme: str
             hoverinfo="skip",
             showlegend=False,
         )
+    )
+
+
+def _say_clicked(figure: go.Figure, curves: SizeCurves, point: BytePoint) -> None:
+    """Short, since a phone's toolbar stands on the right of it."""
+    value = f"{point.value:.2f}" if curves.higher_is_better else lost(point.value)
+    figure.add_annotation(
+        {"x": 0, "xref": "paper", "xanchor": "left", "y": 1, "yref": "paper"},
+        yanchor="bottom",
+        yshift=4,
+        align="left",
+        showarrow=False,
+        text=f"<b>{escape(point.name)}</b>: see below<br>"
+        f"{short_bytes(point.stored_bytes)}, {value}",
     )
 
 
@@ -138,19 +152,25 @@ def _symbol(point: BytePoint) -> str:
 
 
 def _add_roundings(figure: go.Figure, curves: SizeCurves, theme: str) -> None:
+    """Triangles; those of the first way say their bits inside, where no line can cross the words.
+
+    The others stand close beside.
+    """
     for index, (name, points) in enumerate(curves.roundings().items()):
-        symbol = "triangle-down" if index == 0 else "triangle-down-open"
-        marker = {"symbol": symbol, "size": 11, "color": ACCENT[theme]}
+        marker: dict[str, Any] = {"symbol": "triangle-down", "size": 20, "color": ACCENT[theme]}
+        if index:
+            marker |= {"symbol": "triangle-down-open", "size": 11}
         figure.add_trace(
             _points(curves, points, name=f"int, {name}", mode="markers", marker=marker)
         )
-        for point in points if index == 0 else ():  # the others stand close beside
+        for point in points if index == 0 else ():
             figure.add_annotation(
                 x=log10(point.stored_bytes),
                 y=_height(curves, point.value),
-                text=f"int{point.bits}",
+                text=f"<b>{point.bits}</b>",
+                font={"size": 10, "color": PAGE[theme]},
                 showarrow=False,
-                **_BESIDE[curves.higher_is_better],
+                yshift=1,  # a triangle is broader above
             )
 
 
@@ -175,7 +195,7 @@ def _points(curves: SizeCurves, points: Sequence[BytePoint], **trace: object) ->
             (
                 short_bytes(point.stored_bytes),
                 point.stored_bytes / curves.dense_bytes,
-                _value(point),
+                _value(curves, point),
                 curves.points.index(point),
             )
             for point in points
@@ -186,9 +206,13 @@ def _points(curves: SizeCurves, points: Sequence[BytePoint], **trace: object) ->
     )
 
 
-def _value(point: BytePoint) -> str:
+def _value(curves: SizeCurves, point: BytePoint) -> str:
     """In words, with the range over the seeds where it was measured by several."""
-    value, lowest, highest = (f"{v:.4g}" for v in (point.value, point.lowest, point.highest))
+    values = (point.value, point.lowest, point.highest)
+    if curves.higher_is_better:
+        value, lowest, highest = (f"{one:.4g}" for one in values)
+    else:
+        value, lowest, highest = (f"{100 * one:.4g}%" for one in values)
     return value if lowest == highest else f"{value} ({lowest} – {highest})"
 
 
@@ -197,10 +221,13 @@ def _lay_out(figure: go.Figure, curves: SizeCurves, theme: str) -> go.Figure:
     sizes = [dense, *(point.stored_bytes for point in curves.points)]
     low, high = min(sizes) / 1.15, max(sizes) * 1.08
     ticks = [share for share in _SHARE_TICKS if low <= share * dense <= high]
-    coded = any(point.family == "coded" for point in curves.points)
+    families = {point.family for point in curves.points}
+    key = f"{_CODED_KEY}   {_SYMBOL_KEY}" if "coded" in families else _SYMBOL_KEY
+    key += f"<br>{_ROUNDED_KEY}" if "rounding" in families else ""
     figure.add_annotation(
         {"x": 1, "xref": "paper", "xanchor": "right", "yref": "paper", "showarrow": False},
-        text=f"{_CODED_KEY}   {_SYMBOL_KEY}" if coded else _SYMBOL_KEY,
+        text=key,
+        align="right",
         y=0 if curves.higher_is_better else 1,
         yanchor="bottom" if curves.higher_is_better else "top",
     )
@@ -235,8 +262,8 @@ def _value_axis(curves: SizeCurves) -> dict[str, Any]:
     highest = max((point.highest for point in curves.points), default=1.0)
     ticks = [error for error in _ERROR_TICKS if error <= highest]
     return {
-        "title": curves.measure,
+        "title": energy_lost(weighted=curves.weighted),
         "range": [-0.03 * sqrt(highest), 1.05 * sqrt(highest)],  # int8 is all but 0
         "tickvals": [sqrt(error) for error in ticks],
-        "ticktext": [f"{error:g}" for error in ticks],
+        "ticktext": [f"{100 * error:g} %" for error in ticks],
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from engine import EmbeddingTable, EngineError
+from engine.cell_points import expected_seconds
 from engine.frequencies.row_use import NO_WEIGHTS
-from engine.grid import CODED_KS, CODED_SHARES, SweepResult
+from engine.grid import CODED_KS, CODED_SHARES, LISTS, SweepConfig, SweepResult
 from pages.parts import fit, jobs, state
 from pages.parts.state import Source
-from pages.parts.wording import literal
+from pages.parts.wording import about, literal
 
 _KS = (2, 3, 4, 5, 8, 10, 16, 20)
 _DEFAULT_KS = (2, 3, 5, 10)
@@ -77,7 +80,22 @@ def show_controls(source: Source, table: EmbeddingTable) -> None:
         rates = [percent / 100 for percent in range(low, high + 1, _RATE_STEP)]
         count = len(rates) * ((1 if weights == NO_WEIGHTS else 2) + len(ks) * seeds)
         count += len(CODED_KS) * len(CODED_SHARES) if coded else 0
-        st.caption(f"{count} fits.")
+        grid = {
+            "rates": rates,
+            "ks": sorted(ks),
+            "seeds": list(range(seeds)),
+            "n_init": starts,
+            "allocation": allocation,
+            "affine": advanced.affine,
+            "loss": advanced.loss,
+            "moves": advanced.moves,
+            "weights": weights,
+            "weight_power": advanced.power,
+            "weight_floor": advanced.floor,
+            "bits": [8, 4] if coded else [32],
+            "shares": list(CODED_SHARES) if coded else [],
+        }
+        _say_effort(table, grid if ks and weights is not None else None, count)
         if st.button(
             "Run the sweep",
             type="primary",
@@ -85,20 +103,30 @@ def show_controls(source: Source, table: EmbeddingTable) -> None:
             disabled=not ks or weights is None or jobs.is_active("sweep"),
             icon=":material/play_arrow:",
         ):
-            grid = {
-                "rates": rates,
-                "ks": sorted(ks),
-                "seeds": list(range(seeds)),
-                "n_init": starts,
-                "allocation": allocation,
-                "affine": advanced.affine,
-                "loss": advanced.loss,
-                "moves": advanced.moves,
-                "weights": weights,
-                "weight_power": advanced.power,
-                "weight_floor": advanced.floor,
-                "bits": [8, 4] if coded else [32],
-                "shares": list(CODED_SHARES) if coded else [],
-            }
             jobs.start("sweep", source, {"config": grid})
             st.rerun()  # the button then shows that it is busy
+
+
+def _say_effort(table: EmbeddingTable, grid: dict[str, Any] | None, count: int) -> None:
+    """How many fits, about how long they take where that can be told, and what is there already."""
+    try:
+        sweep, origin = state.current_sweep(table)
+    except EngineError:  # `newest` says why
+        sweep, origin = None, ""
+    if sweep is None or grid is None:
+        st.caption(f"{count} fits.")
+        return
+    settings: dict[str, Any] = {**grid, **{name: tuple(grid[name]) for name in LISTS}}
+    config = SweepConfig(**settings)
+    seconds = expected_seconds(sweep, config)
+    if seconds is None:
+        st.caption(f"{count} fits.")
+    else:
+        st.caption(f"{count} fits, {about(seconds)} by the times of {origin}.")
+    if config == sweep.config:
+        st.caption(":material/info: This very grid is drawn already: there is no need to run it.")
+    elif state.starter(table) is not None:
+        st.caption(
+            ":material/info: Curves of this table ship with the app; a sweep of yours is drawn in "
+            "their place."
+        )

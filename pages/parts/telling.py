@@ -2,125 +2,74 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
-
 import streamlit as st
 
-from engine.advice import CHANCE, Advice, advise_reaching, advise_within
-from engine.frontier import FAMILY_NAMES, BytePoint, SizeCurves
+from engine.advice import CHANCE, Advice, several_as_good
+from engine.frontier import FAMILY_NAMES, SLACK, BytePoint, SizeCurves
 from pages.parts import jobs, promises
+from pages.parts.asking import Ask, ask, nothing_so_small
 from pages.parts.state import Source
-from pages.parts.wording import decimals, literal, lost, short_bytes
+from pages.parts.wording import (
+    about,
+    decimals,
+    energy,
+    literal,
+    lost,
+    printed_difference,
+    short_bytes,
+)
 
-_SIZE, _LOSS = "In a size", "At a loss"
-_PERCENTS = (1.0, 1.3, 1.6, 2.0, 2.4, 3.1, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0, 16.0, 20.0, 27.0, 50.0)
-_ERRORS = (0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002)
-_DROPS = (10.0, 5.0, 3.0, 2.0, 1.5, 1.0, 0.7, 0.5, 0.3, 0.2, 0.1, 0.0)
+_NOTHING_SO_GOOD = "Nothing that was measured loses so little."
 _NOT_MADE = ":material/info: It is measured here to compare with, and made by other tools."
-_USUAL_PERCENT, _USUAL_ERROR, _USUAL_DROP = 3.1, 0.2, 0.5
 
 
-def tell(source: Source, curves: SizeCurves, picked: BytePoint | None) -> BytePoint | None:
+def tell(source: Source, curves: SizeCurves) -> BytePoint | None:
     """The controls, the answer, and the button that makes it.
 
     Args:
         source: Where the table comes from.
         curves: What was measured of it.
-        picked: A point that was clicked on the chart, to be told of in place of the answer.
 
     Returns:
         The point that is told of, to be marked on the chart; None where nothing is so small.
     """
     with st.container(border=True, key="telling"):
-        left, right = st.columns([1, 2], gap="medium", vertical_alignment="bottom")
-        with left:
-            by = st.segmented_control(
-                "**Just tell me** what to make",
-                [_SIZE, _LOSS],
-                default=_SIZE,
-                required=True,
-                key="tell",
-                bind="query-params",
-            )
-        with right:
-            advice = _ask_size(curves) if by == _SIZE else _ask_loss(curves)
-        if picked is not None:
-            st.markdown(
-                f":material/touch_app: You clicked **{literal(picked.name)}**: "
-                f"{_figures(curves, picked)}."
-            )
-            _offer(source, curves, picked)
-            return picked
-        if advice is None:
-            if by == _LOSS:
-                st.markdown("Nothing that was measured loses so little.")
+        asked = ask(curves)
+        if asked is None:
             return None
-        _say(curves, advice, by_size=by == _SIZE)
+        advice = asked.advise(curves)
+        if advice is None:
+            by_size = asked.stored_bytes is not None
+            st.markdown(nothing_so_small(curves) if by_size else _NOTHING_SO_GOOD)
+            return None
+        _say(curves, advice, limit=asked.stored_bytes)
         offered = advice.made_here
         if offered is not None:
-            _offer(source, curves, offered)
+            _offer(source, curves, offered, asked=asked)
         return advice.point
 
 
-def _ask_size(curves: SizeCurves) -> Advice | None:
-    least = 100 * min(point.stored_bytes for point in curves.points) / curves.dense_bytes
-    percents = [percent for percent in _PERCENTS if percent >= least]
-    if not percents:
-        st.markdown(f"The smallest that was measured takes {least:.0f} % of the table.")
-        return None
-    percent = _slider(
-        "At most, % of the table in float32",
-        percents,
-        _USUAL_PERCENT,
-        key="tell-size",
-    )
-    return advise_within(curves, int(percent / 100 * curves.dense_bytes))
+def tell_picked(source: Source, curves: SizeCurves, picked: BytePoint) -> bool:
+    """The same of a point that was clicked on the chart, for a place beside it.
 
-
-def _ask_loss(curves: SizeCurves) -> Advice | None:
-    values = [point.value for point in curves.points]
-    if curves.higher_is_better:
-        drops = [drop for drop in _DROPS if curves.whole - drop <= max(values)]
-        drop = _slider(
-            f"At most so many points below the table itself, {curves.measure}",
-            drops or list(_DROPS[:1]),
-            _USUAL_DROP,
-            key="tell-drop",
+    Returns:
+        Whether that was put away.
+    """
+    with st.container(border=True, key="telling-picked"):
+        st.markdown(
+            f":material/touch_app: You clicked **{literal(picked.name)}**: "
+            f"{_figures(curves, picked)}."
         )
-        return advise_reaching(curves, curves.whole - drop)
-    errors = [error for error in _ERRORS if error >= min(values)]
-    error = _slider(
-        f"At most so much {curves.measure}",
-        errors or list(_ERRORS[:1]),
-        _USUAL_ERROR,
-        key="tell-loss",
-    )
-    return advise_reaching(curves, error)
+        _explain(picked)
+        row = st.container(horizontal=True, vertical_alignment="center")
+        with row:
+            _offer(source, curves, picked)
+        return row.button("Back to the advice", icon=":material/undo:", key="unpick")
 
 
-def _slider(label: str, options: Sequence[float], usual: float, *, key: str) -> float:
-    """One of some values, beginning at the usual one or the next that is offered."""
-    if len(options) == 1:
-        st.markdown(f"{label}: {options[0]:g}")
-        return options[0]
-    rising = sorted(options)
-    start = rising[max(0, bisect_right(rising, usual) - 1)]
-    if st.session_state.get(key) not in options:
-        st.session_state.pop(key, None)  # another measure offered other values
-    return st.select_slider(
-        label,
-        options,
-        start,
-        key=key,
-        bind="query-params",
-        format_func=lambda value: f"{value:g}",
-    )
-
-
-def _say(curves: SizeCurves, advice: Advice, *, by_size: bool) -> None:
-    """The answer, and why it is that."""
-    point = advice.point
+def _say(curves: SizeCurves, advice: Advice, *, limit: int | None) -> None:
+    """The answer, and why it is that; within a limit of bytes where that was asked for."""
+    point, by_size = advice.point, limit is not None
     said = _figures(curves, point, expected=True)
     st.markdown(f":material/arrow_forward: **{literal(point.name)}**: {said}.")
     least = "loses least"
@@ -128,8 +77,8 @@ def _say(curves: SizeCurves, advice: Advice, *, by_size: bool) -> None:
         least = f"scores most, or is within {CHANCE:g} of that and the smallest"
     enough = "scores enough" if curves.higher_is_better else "loses no more"
     why = [
-        f"Of all that was measured and is no larger, it {least}."
-        if by_size
+        f"Of all that was measured and takes at most {short_bytes(limit)}, it {least}."
+        if limit is not None
         else f"Of all that was measured and {enough}, it is the smallest."
     ]
     if advice.others:
@@ -142,6 +91,14 @@ def _say(curves: SizeCurves, advice: Advice, *, by_size: bool) -> None:
     if curves.higher_is_better:
         why.append("A few tenths are chance.")
     st.caption(literal(" ".join(why)))
+    _explain(point)
+    several = several_as_good(curves, point)
+    if several is not None:
+        st.caption(
+            ":material/info: At this size one coded subspace is as good as several on this check, "
+            f"since both come within {SLACK:g} of the table itself "
+            f"({literal(several.name)}: {several.value:.2f})."
+        )
     made = advice.made_here
     if made is not None and made is not point:
         st.caption(
@@ -153,16 +110,30 @@ def _say(curves: SizeCurves, advice: Advice, *, by_size: bool) -> None:
         st.caption(_NOT_MADE)
 
 
+def _explain(point: BytePoint) -> None:
+    """What coded subspaces are, with the exact terms."""
+    if point.family != "coded":
+        return
+    groups = f"Every token is in one of {point.k} subspaces"
+    if point.k == 1:
+        groups = "One subspace holds all tokens, as with the SVD"
+    st.caption(
+        f"**Coded, k = {point.k}**: {groups[0].lower()}{groups[1:]}, and each coordinate has the "
+        "bits it is worth, many or none (reverse water-filling, trellis-coded quantisation)."
+    )
+
+
 def _figures(curves: SizeCurves, point: BytePoint, *, expected: bool = False) -> str:
     """Bytes and value of a point, in words."""
     size = f"{short_bytes(point.stored_bytes)}, {point.stored_bytes / curves.dense_bytes:.1%}"
     if curves.higher_is_better:
-        drop = curves.whole - point.value
+        drop = printed_difference(curves.whole, point.value)
         lead = "should score" if expected else "scored"
         beside = f"{decimals(abs(drop))} {'below' if drop >= 0 else 'above'} the table itself"
         return f"{size}; {lead} **{point.value:.2f}**, {beside}"
     lead = "should lose" if expected else "loses"
-    return f"{size}; {lead} **{lost(curves.expected(point))}** ({curves.measure})"
+    of = energy(weighted=curves.weighted)
+    return f"{size}; {lead} **{lost(curves.expected(point))}** of {of}"
 
 
 def _short(curves: SizeCurves, point: BytePoint, *, by_size: bool) -> str:
@@ -171,19 +142,37 @@ def _short(curves: SizeCurves, point: BytePoint, *, by_size: bool) -> str:
     return f"{point.value:.2f}" if curves.higher_is_better else lost(point.value)
 
 
-def _offer(source: Source, curves: SizeCurves, point: BytePoint) -> None:
-    """The button that makes a plan; `promises` then says whether it kept what was expected."""
+def _offer(
+    source: Source, curves: SizeCurves, point: BytePoint, *, asked: Ask | None = None
+) -> None:
+    """The button that makes a plan; `promises` then says whether it kept what was expected.
+
+    Args:
+        source: Where the table comes from.
+        curves: What was measured of it.
+        point: What to make.
+        asked: What that answers; None of a point that was clicked.
+    """
     if point.plan is None:
         st.caption(_NOT_MADE)
         return
+    clicked = asked is None
+    busy = jobs.is_active("compress")
     if st.button(
-        "Make it and check it",
-        type="primary",
-        key="make-told",
-        disabled=jobs.is_active("compress"),
+        "Make this one and check it" if clicked else "Make it and check it",
+        type="secondary" if clicked else "primary",
+        key="make-picked" if clicked else "make-told",
+        disabled=busy,
         icon=":material/play_arrow:",
         help=f"Fits {point.name} as a job, opens it on every page, and says whether it keeps what "
         "is expected of it.",
     ):
-        promises.make(source, curves, point, point.plan)
+        promises.make(source, curves, point, point.plan, asked)
         st.rerun()  # the job then shows
+    if point.seconds is not None and not busy:
+        rest = ", the check not counted" if curves.check else ""
+        st.caption(
+            f":material/timer: Making it took {about(point.seconds)} where it was measured{rest}."
+        )
+    if busy:
+        st.caption("A plan is being made: how far it is stands at the top of the page.")

@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engine import EmbeddingTable, EngineError
+from engine.run_differences import WEIGHTS_DIFFER
 from pages.parts import charts, pair_tables, state
 from pages.parts.narrow import is_narrow
 from pages.parts.pair_map import PairLabels, gain_map, pair_map
@@ -14,6 +15,8 @@ from pages.parts.run_words import EVEN, captions
 from pages.parts.wording import literal, short_bytes
 
 _FIRST, _SECOND = "pair-a", "pair-b"
+_SAME_SIZE = 1.1  # times the bytes: plans that differ by less were meant to be alike
+_MANY_TIMES = 9.95  # from there on without a decimal
 _SUBSPACE, _MOVED, _WINS = "Subspace", "Who moved", "Where one wins"
 
 
@@ -111,9 +114,10 @@ def _say(pair: Pair) -> None:
     """Who is closer and who moved, in a sentence, then in figures."""
     first, second, found = pair.first, pair.second, pair.difference
     if abs(second.error - first.error) <= EVEN * max(first.error, second.error):
-        winner, beside = "**About even**", ""
+        winner, beside = f"**About even**{_sizes_differ(pair, None)}", ""
     else:
-        winner = f"**{'A' if first.error < second.error else 'B'} loses less**"
+        better = "A" if first.error < second.error else "B"
+        winner = f"**{better} loses less**{_sizes_differ(pair, better)}"
         beside = _tokens_disagree(pair)
     if pair.regrouped:
         moved = f"**{found.share_moved:.0%} of the tokens moved** to another subspace."
@@ -125,6 +129,8 @@ def _say(pair: Pair) -> None:
         f"{short_bytes(first.factorization.stored_bytes)}, B {second.error:.2%} in "
         f"{short_bytes(second.factorization.stored_bytes)}. {moved}{beside}"
     )
+    if first.weights != second.weights:
+        st.caption(f":material/info: {WEIGHTS_DIFFER}")
     row = st.container(horizontal=True, key="pair-figures")
     if pair.regrouped:
         _metric(
@@ -166,6 +172,29 @@ def _say(pair: Pair) -> None:
             f":material/info: Without a partner: {alone}. Tokens of a subspace that is only in one "
             "plan count as moved."
         )
+
+
+def _sizes_differ(pair: Pair, better: str | None) -> str:
+    """How many times the bytes one plan takes, where that is more than a tenth more.
+
+    Args:
+        pair: The plans.
+        better: Which of the two loses less; None where they are about even.
+    """
+    sizes = {
+        "A": pair.first.factorization.stored_bytes,
+        "B": pair.second.factorization.stored_bytes,
+    }
+    small, large = sorted(sizes, key=lambda name: sizes[name])
+    times = sizes[large] / sizes[small]
+    if times <= _SAME_SIZE:
+        return ""
+    said = f"{times:,.0f}" if times >= _MANY_TIMES else f"{times:.1f}"
+    if better is None:
+        return f", though {large} takes {said} times the bytes of {small}"
+    if better == large:
+        return f", but takes {said} times the bytes of {small}"
+    return f", though {large} takes {said} times its bytes"
 
 
 def _tokens_disagree(pair: Pair) -> str:

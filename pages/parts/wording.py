@@ -41,18 +41,47 @@ def _breadth(letter: str) -> float:
 
 
 def decimals(value: float) -> str:
-    """A figure with two decimals and a true minus: −0.42."""
-    return f"{value:,.2f}".replace("-", "−")
+    """A figure with two decimals and a true minus: −0.42; nothing has no sign."""
+    return f"{round(value, 2) + 0.0:,.2f}".replace("-", "−")
+
+
+def printed_difference(a: float, b: float) -> float:
+    """What one figure has over another where both stand beside it, with two decimals."""
+    return round(round(a, 2) - round(b, 2), 2)
 
 
 def lost(error: float) -> str:
-    """A share of the energy with four decimals; what is less than those show is not nothing."""
-    return f"{error:.4f}" if error >= 0.5e-4 or error == 0 else "under 0.0001"
+    """A share of the energy as Explore says it; what is less than that shows is not nothing."""
+    return f"{error:.2%}" if error > 0.5e-4 or error == 0 else "under 0.01%"
+
+
+def energy(*, weighted: bool) -> str:
+    """What a loss is a share of: the sum of all squared numbers, by use where it is weighted."""
+    return "the energy, weighted by use" if weighted else "the energy"
+
+
+def energy_lost(*, weighted: bool) -> str:
+    """The same as an axis is called, with the exact term."""
+    term = "squared error, weighted by use" if weighted else "relative squared error"
+    return f"energy lost ({term})"
 
 
 def interval(figure: Interval) -> str:
-    """Where resamples put a figure: [68.01 – 74.33]."""
-    return f"[{decimals(figure.low)} – {decimals(figure.high)}]"
+    """Where resamples put a figure: [68.01, 74.33]."""
+    return f"[{decimals(figure.low)}, {decimals(figure.high)}]"
+
+
+def about(seconds: float) -> str:
+    """A length of time as far as it can be foretold: about 3 min, about 1 h 10 min."""
+    if seconds < 45:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    if minutes <= 1:
+        return "about a minute"
+    if minutes < 60:
+        return f"about {minutes} min"
+    hours, rest = divmod(10 * round(minutes / 10), 60)
+    return f"about {hours} h" + (f" {rest} min" if rest else "")
 
 
 def escape(text: str) -> str:

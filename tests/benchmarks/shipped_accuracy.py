@@ -79,7 +79,7 @@ def _point(way: dict[str, Any], settings: Settings, columns: int) -> BytePoint:
     score = way["stsb_dev"]
     return BytePoint(
         family=family, line=name, k=k, bits=bits, rate=rate, stored_bytes=way["stored_bytes"],
-        value=score, lowest=score, highest=score, plan=plan,
+        value=score, lowest=score, highest=score, plan=plan, seconds=way["seconds"],
     )  # fmt: skip
 
 

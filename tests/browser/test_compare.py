@@ -156,7 +156,7 @@ def test_hover_names_the_way_to_store(sizes: Page, shipped: dict[str, Any]) -> N
     sizes.mouse.move(box["x"] + at[0], box["y"] + at[1], steps=4)
     layer = chart.locator(".hoverlayer")
     expect(layer).to_contain_text("k = 10 at 4 bits")
-    expect(layer).to_contain_text(f"{error:.4g}")
+    expect(layer).to_contain_text(f"{100 * error:.4g}%")
 
 
 def test_links_open_either_axis(sizes: Page) -> None:
@@ -241,11 +241,11 @@ def test_hover_reads_out_the_errors_at_a_rate(compare: Page, errors: Errors) -> 
     compare.mouse.move(box["x"] + at[0] - 20, box["y"] + at[1])
     compare.mouse.move(box["x"] + at[0], box["y"] + at[1], steps=4)
     layer = chart.locator(".hoverlayer")
-    expect(layer).to_contain_text(f"SVD: {errors[1, 0.5][0]:.4f}")
+    expect(layer).to_contain_text(f"SVD: {errors[1, 0.5][0]:.2%}")
     expect(layer).to_contain_text("50%")
     for k in (2, 3, 5, 10):
         found = errors[k, 0.5]
-        words = f"k = {k}: {fmean(found):.4f} ({min(found):.4f} – {max(found):.4f})"
+        words = f"k = {k}: {fmean(found):.2%} ({min(found):.2%} – {max(found):.2%})"
         expect(layer).to_contain_text(words)
 
 
@@ -310,6 +310,25 @@ def place_of(chart: Locator, name: str, index: int) -> tuple[float, float]:
     return box["x"] + left, box["y"] + top
 
 
+def click_point(page: Page, name: str, index: int) -> Locator:
+    """Click a point of the chart; what is then said of it stands right below the chart."""
+    chart = find_chart(page)
+    chart.scroll_into_view_if_needed()
+    x, y = place_of(chart, name, index)
+    box = chart.bounding_box()
+    page.mouse.move(x - 6, y)
+    page.mouse.click(x, y)
+    clicked = page.get_by_text(f"You clicked {name} at")
+    expect(clicked).to_be_visible()
+    settle(page)
+    assert find_chart(page).bounding_box() == box, "the chart stays under the pointer"
+    below = clicked.bounding_box()
+    assert box is not None
+    assert below is not None
+    assert 0 <= below["y"] - (box["y"] + box["height"]) < 60
+    return clicked
+
+
 def test_clicked_points_and_advice_become_plans(
     app_server: Server, tiny: TinyTable, page: Page
 ) -> None:
@@ -323,18 +342,13 @@ def test_clicked_points_and_advice_become_plans(
     chart = find_chart(page)
     advice = page.get_by_text("should lose")
     expect(advice).to_be_visible()
-    chart.scroll_into_view_if_needed()
     index = curve(chart, "k = 3")[0].index(max(curve(chart, "k = 3")[0]))
-    x, y = place_of(chart, "k = 3", index)
     assert curve(chart, "told")[0] != [curve(chart, "k = 3")[0][index]], "it is advised already"
-    page.mouse.move(x - 6, y)
-    page.mouse.click(x, y)
-    clicked = page.get_by_text("You clicked k = 3 at")
-    expect(clicked).to_be_visible()
-    settle(page)
+    clicked = click_point(page, "k = 3", index)
+    expect(advice).to_be_visible()
     assert curve(find_chart(page), "told")[0] == [curve(find_chart(page), "k = 3")[0][index]]
     before = runs_on_disk(app_server)
-    page.get_by_role("button", name="Make it and check it").click()
+    page.get_by_role("button", name="Make this one and check it").click()
     made = page.get_by_text("is made, in")
     made.wait_for(timeout=JOB_SECONDS * 1000)
     (run_id,) = runs_on_disk(app_server) - before
@@ -342,10 +356,10 @@ def test_clicked_points_and_advice_become_plans(
     assert (record.config["method"], record.config["k"]) == ("messi", 3)
     expect(clicked).to_be_visible()
     # What the sweep measured is what the same plan comes to, to all that is shown.
-    found, expected = re.findall(r"0[.][0-9]{4}", made.inner_text())
-    assert found == expected == f"{record.figures['relative_error']:.4f}"
+    found, expected = re.findall(r"[0-9.]+%", made.inner_text())
+    assert found == expected == f"{record.figures['relative_error']:.2%}"
     page.get_by_role("button", name="Back to the advice").click()
-    expect(advice).to_be_visible()
+    expect(clicked).to_have_count(0)
     page.get_by_role("button", name="See it on the map").click()
     expect(page.get_by_role("heading", name="tiny")).to_be_visible()
     wait_until(page, lambda: f"run={run_id}" in page.url, what="the map is that plan's")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import load_table
-from engine.advice import CHANCE, advise_reaching, advise_within
+from engine.advice import CHANCE, advise_reaching, advise_within, several_as_good
 from engine.frontier import BytePoint, SizeCurves
 from engine.library import find_starter
 from engine.paths import assets_folder
@@ -46,6 +46,19 @@ def test_within_bytes_of_a_measured_size_it_is_that() -> None:
     past = advise_within(KNOWN, 60)
     assert past is not None
     assert past.point == HIGH
+
+
+def test_one_coded_subspace_that_scores_as_well_as_several_is_told() -> None:
+    one = point(30, 86.8, "coded, k = 1", bits=0, k=1)
+    four = point(30, 86.4, "coded, k = 4", bits=0, k=4)
+    known = replace(curves(one, four, higher_is_better=True), whole=86.7)
+    assert several_as_good(known, one) == four
+    assert several_as_good(known, four) is None
+    worse = replace(four, value=86.1)  # more than chance below the table itself
+    assert several_as_good(replace(known, points=(one, worse)), one) is None
+    larger = replace(four, stored_bytes=40)
+    assert several_as_good(replace(known, points=(one, larger)), one) is None
+    assert several_as_good(replace(known, higher_is_better=False), one) is None, "errors tell apart"
 
 
 def test_where_rounding_is_best_what_can_be_made_is_named_beside_it() -> None:

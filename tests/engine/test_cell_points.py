@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.cell_points import cell_plan, read_size_curves
+from engine.cell_points import cell_plan, expected_seconds, read_size_curves
 from engine.errors import ParameterError
 from engine.frequencies import row_use
-from engine.grid import PLAIN_BITS, ROUNDING, SweepCell, SweepResult
+from engine.grid import CODED_KS, PLAIN_BITS, ROUNDING, SweepCell, SweepResult
 from engine.plans import CompressionConfig, fit_plan
 from engine.sweep import SweepConfig, run_sweep
 from tests.engine.tables import gaussian, lines, make_table
@@ -51,6 +51,10 @@ def test_points_are_mean_and_range_over_the_seeds() -> None:
     assert three.plan is not None
     assert (three.plan["seed"], three.plan["bits"], three.plan["j"]) == (0, 8, 4)
     assert row.plan is None
+    assert three.seconds == 0.1
+    fit = replace(cell, bits=PLAIN_BITS, basis_bits=PLAIN_BITS, wall_seconds=5.0)
+    eight, plain = read_size_curves(sweep_of(replace(cell, stored_bytes=90), fit)).points
+    assert (eight.seconds, plain.seconds) == (5.1, 5.0), "rounding comes after the fit"
     assert (three.stored_bytes, three.lowest, three.highest) == (102, 0.2, 0.4)
     assert three.value == pytest.approx(0.3)
     assert (row.family, row.k, row.value, apart.stored_bytes) == ("rounding", 0, 0.2, 400)
@@ -58,6 +62,25 @@ def test_points_are_mean_and_range_over_the_seeds() -> None:
     assert weighted.lines()["k = 3"][0].value == pytest.approx(0.2)
     with pytest.raises(ParameterError, match="no weighted errors; run it again with weights"):
         read_size_curves(sweep_of(replace(cell, weighted_error=None)), weighted=True)
+
+
+def test_a_grid_is_foretold_by_the_times_of_another() -> None:
+    cell = SweepCell(
+        method="messi", k=3, j=4, asked_rate=0.4, rate=0.41, parameters=90, stored_bytes=100,
+        seed=0, relative_error=0.2, steps=3, wall_seconds=10.0, least_j=4, weighted_error=None,
+    )  # fmt: skip
+    svd = replace(cell, method="svd", k=1, wall_seconds=1.0)
+    other = replace(cell, seed=1, wall_seconds=20.0)
+    sweep = replace(sweep_of(cell, svd, other), config=SweepConfig(bits=(PLAIN_BITS,)))
+    wanted = replace(sweep.config, rates=(0.2, 0.4), ks=(3,), seeds=(0, 1, 2))
+    assert expected_seconds(sweep, wanted) == pytest.approx(2 * 1 + 2 * 3 * 15)
+    assert expected_seconds(sweep, replace(wanted, ks=(3, 5))) is None
+    assert expected_seconds(sweep, replace(wanted, n_init=2)) is None
+    assert expected_seconds(sweep, replace(wanted, bits=(8,))) is None
+    assert expected_seconds(sweep, replace(wanted, shares=(0.1,))) is None
+    coded = [replace(cell, method="coded", k=k, bits=0, wall_seconds=2.0) for k in CODED_KS]
+    sweep = replace(sweep, cells=(*sweep.cells, *coded))
+    assert expected_seconds(sweep, replace(wanted, shares=(0.1,))) == pytest.approx(96)
 
 
 def test_unstructured_rows_are_best_rounded_and_lines_best_kept_as_lines() -> None:

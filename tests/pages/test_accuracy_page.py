@@ -267,18 +267,18 @@ def test_earlier_checks_of_the_plan_are_found_again(path: Path) -> None:
     app = open_page(path, run=run)
     assert figures(app) == [
         ("Word valence", "original", "", ""),
-        ("Word valence", "k = 5", "0.40 [−0.10 – 0.90]", "no"),
-        ("Word valence", "SVD", "2.00 [1.50 – 2.50]", "yes"),
+        ("Word valence", "k = 5", "0.40 [−0.10, 0.90]", "no"),
+        ("Word valence", "SVD", "2.00 [1.50, 2.50]", "yes"),
         ("Language model", "original", "", ""),
-        ("Language model", "k = 5", "3.00 [2.50 – 3.50]", "yes"),
-        ("Language model", "SVD", "−1.00 [−1.50 – −0.50]", "yes"),
+        ("Language model", "k = 5", "3.00 [2.50, 3.50]", "yes"),
+        ("Language model", "SVD", "−1.00 [−1.50, −0.50]", "yes"),
     ]
     assert set(app.dataframe[0].value["n"]) == {1849}
     said = texts(app)
     assert "Word valence: Half of *all* words." in said
-    assert "k = 5: no clear drop, 0.40 [−0.10 – 0.90]" in said
-    assert "SVD: **drop 2.00** [1.50 – 2.50]" in said
-    assert "SVD: **better by 1.00** [0.50 – 1.50]" in said
+    assert "k = 5: no clear drop, 0.40 [−0.10, 0.90]" in said
+    assert "SVD: **drop 2.00** [1.50, 2.50]" in said
+    assert "SVD: **better by 1.00** [0.50, 1.50]" in said
     assert list(app.dataframe[1].value["Figure"]) == ["F1"]
     assert not open_page(path, run=compress(path, k=4)).dataframe
 

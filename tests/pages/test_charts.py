@@ -128,9 +128,9 @@ def test_curves_show_mean_and_spread_over_the_seeds() -> None:
 @pytest.mark.parametrize(
     ("weighted", "against_svd", "heights", "title"),
     [
-        (False, False, (0.2, 0.22, 0.21), "relative squared error"),
+        (False, False, (0.2, 0.22, 0.21), "energy lost (relative squared error)"),
         (False, True, (1, 1.1, 1.05), "error over the SVD's"),
-        (True, False, (0.3, 0.25, 0.2), "squared error, weighted by use"),
+        (True, False, (0.3, 0.25, 0.2), "energy lost (squared error, weighted by use)"),
         (True, True, (1.2, 1, 0.8), "weighted error over the weighted SVD's"),
     ],
 )

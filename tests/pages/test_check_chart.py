@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from engine.evaluation.results import CheckResult, Score
-from pages.parts.check_chart import check_chart, score_glyph
+from pages.parts.check_chart import check_chart, printed_loss, score_glyph
 from tests.pages.results import ACCURACY, PERPLEXITY
 
 
@@ -21,17 +21,33 @@ def test_points_stand_at_their_loss_with_its_interval() -> None:
     assert (ours.y[0], svd.y[0]) == (0.4, 2.0)
     assert ours.error_y.array[0] == pytest.approx(0.5)
     assert ours.error_y.arrayminus[0] == pytest.approx(0.5)
-    assert "drop 0.40 [−0.10 – 0.90]" in ours.customdata[0]
+    assert "drop 0.40 [−0.10, 0.90]" in ours.customdata[0]
     assert "600 bytes" in ours.customdata[0]
     assert ours.marker.color != svd.marker.color
     assert ours.marker.symbol != svd.marker.symbol
+
+
+def test_a_loss_is_what_the_scores_beside_it_leave() -> None:
+    whole, ours, *_ = ACCURACY.scores
+    whole = replace(whole, value=replace(whole.value, value=86.716))
+    ours = replace(
+        ours, value=replace(ours.value, value=86.421), drop=replace(ours.drop, value=0.295)
+    )
+    result = replace(ACCURACY, scores=(whole, ours))
+    assert printed_loss(result, ours).value == pytest.approx(0.30)
+    assert printed_loss(result, whole).value == 0
+    other = replace(ours, drop=replace(ours.drop, value=1.5))  # counted in another way
+    assert printed_loss(result, other).value == 1.5
+    falls = replace(result, higher_is_better=False)
+    risen = replace(ours, drop=replace(ours.drop, value=0.295))
+    assert printed_loss(falls, risen).value == pytest.approx(-0.30)
 
 
 def test_a_perplexity_that_rises_is_drawn_upwards() -> None:
     figure = check_chart(PERPLEXITY, theme="dark")
     _, ours, svd = figure.data
     assert (ours.y[0], svd.y[0]) == (3.0, -1.0)
-    assert "rise 3.00 [2.50 – 3.50]" in ours.customdata[0]
+    assert "rise 3.00 [2.50, 3.50]" in ours.customdata[0]
     assert figure.layout.yaxis.title.text == "rise"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.frontier import BytePoint, SizeCurves
 from pages.parts.charts import ChosenPlan
-from pages.parts.palette import subspace_colour
+from pages.parts.palette import PAGE, subspace_colour
 from pages.parts.size_chart import BIT_SYMBOLS, size_chart
 
 MB = 1_000_000
@@ -59,15 +59,25 @@ def test_lines_are_the_best_codings_and_rounding_stands_alone() -> None:
     assert list(two.marker.symbol) == [BIT_SYMBOLS[4], BIT_SYMBOLS[8]]
     assert list(two.text) == ["k = 2 at 4 bits", "k = 2 at 8 bits"]
     assert [row[0] for row in two.customdata] == ["2.0 MB", "6.0 MB"]
-    assert two.customdata[0][2] == "0.36 (0.359 – 0.361)"
+    assert two.customdata[0][2] == "36% (35.9% – 36.1%)"
     for trace in figure.data:  # a click finds its point by the last of them
         for row, name in zip(trace.customdata or (), trace.text or (), strict=True):
             assert CURVES.points[row[-1]].name == name
     assert traces["SVD"].line.dash == "dash"
     rounded = traces["int, a step a row"]
     assert (rounded.mode, rounded.x) == ("markers", (4 * MB, 9 * MB))
-    labels = [note.text for note in figure.layout.annotations]
-    assert labels[:2] == ["int4", "int8"]
+    inside = figure.layout.annotations[:2]  # of the markers, where no line crosses them
+    assert [note.text for note in inside] == ["<b>4</b>", "<b>8</b>"]
+    for note, x, y in zip(inside, rounded.x, rounded.y, strict=True):
+        assert (note.x, note.y) == (pytest.approx(math.log10(x)), y)
+        assert (note.showarrow, note.font.color) == (False, PAGE["light"])
+    assert "▼ rounding, its bits inside" in figure.layout.annotations[-1].text
+    assert (
+        "▼"
+        not in size_chart(replace(CURVES, points=CURVES.points[:3]), theme="light")
+        .layout["annotations"][-1]
+        .text
+    )
 
 
 def test_what_is_not_reached_ends_at_the_best_so_far() -> None:
@@ -103,8 +113,10 @@ def test_axis_says_shares_and_bytes() -> None:
     }  # fmt: skip
     heights = size_chart(CURVES, theme="light").layout.yaxis
     np.testing.assert_allclose(
-        [float(text) for text in heights.ticktext], np.square(heights.tickvals)
+        [float(text.removesuffix(" %")) / 100 for text in heights.ticktext],
+        np.square(heights.tickvals),
     )
+    assert heights.title.text == "energy lost (relative squared error)"
 
 
 def test_explored_plan_is_a_star_at_its_bytes() -> None:
@@ -113,7 +125,8 @@ def test_explored_plan_is_a_star_at_its_bytes() -> None:
     )
     star = size_chart(CURVES, theme="light", chosen=chosen).data[-1]
     assert (star.name, star.x, star.y) == ("explored: k = 5", (28 * MB,), (0.4,))
-    assert "28.0 MB, 0.1600" in star.hovertemplate
+    assert "28.0 MB, 16.00%" in star.hovertemplate
+    assert 1.4 * star.marker.size < 19, "as high as a row of the legend"
 
 
 def test_accuracies_are_drawn_by_what_they_lose() -> None:
@@ -162,6 +175,11 @@ def test_the_point_that_is_told_of_is_ringed() -> None:
     ring = size_chart(CURVES, theme="light", told=told).data[-1]
     assert (ring.name, ring.x) == ("told", (told.stored_bytes,))
     np.testing.assert_allclose(np.square(ring.y), [told.value])
+    clicked = size_chart(CURVES, theme="light", told=told, clicked=True)
+    assert any(
+        note.text == "<b>k = 2 at 4 bits</b>: see below<br>2.0 MB, 36.00%"
+        for note in clicked.layout.annotations
+    )
     assert all(trace.name != "told" for trace in size_chart(CURVES, theme="light").data)
 
 

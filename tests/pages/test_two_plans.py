@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from engine import EngineError, RunStore, load_table, memory
 from engine.access import ROOTS_VARIABLE
 from engine.compression import CompressionConfig, compress_table
 from engine.recording import record_compression, record_sweep
+from engine.run_differences import WEIGHTS_DIFFER
 from engine.sweep import SweepConfig, run_sweep
+from pages.parts import pair_tables, two_plans
 from pages.parts.charts import MapPoints
 from pages.parts.pair_map import PairLabels, gain_map, pair_map
-from pages.parts.plan_pair import load_pair
+from pages.parts.plan_pair import Side, load_pair
 
 pytestmark = pytest.mark.usefixtures("queue")
 
@@ -138,7 +141,44 @@ def test_most_tokens_closer_in_the_plan_that_loses_more(path: Path) -> None:
     said = sentence(open_page(path, pair_a=weighted, pair_b=best))
     assert "**B loses less**" in said
     assert "More tokens are closer in A all the same: what B saves" in said
-    assert "all the same" not in sentence(open_page(path, pair_a=best, pair_b=best))
+    same = open_page(path, pair_a=best, pair_b=best)
+    assert "all the same" not in sentence(same)
+    assert "times" not in sentence(same)
+    assert not any(WEIGHTS_DIFFER in item.value for item in same.caption)
+    app = open_page(path, pair_a=weighted, pair_b=best)
+    assert any(WEIGHTS_DIFFER in item.value for item in app.caption)
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [
+        ((0.4, 100, 0.2, 2500), "**B loses less**, but takes 25 times the bytes of A: A loses"),
+        ((0.2, 100, 0.4, 130), "**A loses less**, though B takes 1.3 times its bytes: A loses"),
+        ((0.2, 250, 0.2, 100), "**About even**, though A takes 2.5 times the bytes of B: A loses"),
+        ((0.4, 100, 0.2, 109), "**B loses less**: A loses"),
+    ],
+)
+def test_verdict_names_how_many_times_the_bytes(
+    path: Path, monkeypatch: pytest.MonkeyPatch, sides: tuple[float, int, float, int], said: str
+) -> None:
+    first, second = keep_run(path), keep_run(path, k=2, j=6)
+    found = load_pair(load_table(path), first, second)
+
+    def side(one: Side, error: float, size: int) -> Any:  # noqa: ANN401 - stands in for a Side
+        plan = SimpleNamespace(
+            k=one.factorization.k, labels=one.factorization.labels, stored_bytes=size
+        )
+        return SimpleNamespace(
+            factorization=plan, error=error, weights=None, row_errors=one.row_errors,
+            summaries=one.summaries, name=one.name,
+        )  # fmt: skip
+
+    pair = replace(
+        found, first=side(found.first, *sides[:2]), second=side(found.second, *sides[2:])
+    )
+    monkeypatch.setattr(two_plans, "load_pair", lambda *_: pair)
+    monkeypatch.setattr(pair_tables, "show_subspaces", lambda *_: None)
+    assert f":material/balance: {said}" in sentence(open_page(path, pair_a=first, pair_b=second))
 
 
 def test_link_names_both_plans_and_opens_the_view(path: Path) -> None:

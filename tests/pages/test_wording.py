@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.evaluation.scores import Interval
 from pages.parts.wording import (
+    about,
+    decimals,
     duration,
     fewer_or_more,
+    interval,
     literal,
     lost,
     printable,
+    printed_difference,
     short_bytes,
     short_count,
     shorten,
@@ -101,9 +106,36 @@ def test_printable_text_has_nothing_that_a_drawing_cannot_hold(text: str) -> Non
     assert shown.isprintable()
 
 
+def test_a_difference_is_that_of_the_figures_beside_it() -> None:
+    a, b = 86.716, 86.421  # 0.295 apart, and 86.72 − 86.42 as they are printed
+    assert (decimals(a), decimals(b)) == ("86.72", "86.42")
+    assert decimals(a - b) == "0.29"
+    assert decimals(printed_difference(a, b)) == "0.30"
+    assert decimals(printed_difference(b, b)) == decimals(-0.001) == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "less than a minute"),
+        (60, "about a minute"),
+        (150, "about 2 min"),
+        (3400, "about 57 min"),
+        (3590, "about 1 h"),
+        (4320, "about 1 h 10 min"),
+    ],
+)
+def test_foretold_times_are_round(seconds: float, text: str) -> None:
+    assert about(seconds) == text
+
+
+def test_an_interval_reads_as_in_the_readme() -> None:
+    assert interval(Interval(value=0.4, low=-0.06, high=0.84)) == "[−0.06, 0.84]"
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
-    [(0.24389, "0.2439"), (5e-5, "0.0001"), (4e-5, "under 0.0001"), (0, "0.0000")],
+    [(0.24389, "24.39%"), (6e-5, "0.01%"), (4e-5, "under 0.01%"), (0, "0.00%")],
 )
 def test_a_small_loss_is_not_called_none(error: float, text: str) -> None:
     assert lost(error) == text
