@@ -117,11 +117,11 @@ def _encode_along(task: _Task, basis: MixedMatrix) -> tuple[EncodedRows, Tensor]
     levels = task.points @ dual
     steps = _best_steps(levels, task.weights, task.bits, partial(task.on_block, 0))
     width = row_bytes(task.bits)
-    codes, trellis = torch.empty(len(levels), width, dtype=torch.uint8), width >= LEAST_BYTES
+    codes = torch.empty(len(levels), width, dtype=torch.uint8)
     products = torch.zeros(2, len(steps), dtype=torch.float64)
     for rows in row_slices(len(levels), _BLOCK_ROWS):
         numbers = levels[rows]
-        if trellis:
+        if width >= LEAST_BYTES:
             told = partial(_add, task.on_block, rows.start)
             paths, found = find_paths(numbers, steps, task.bits, on_block=told)
             codes[rows] = pack_codes(paths, task.bits)
@@ -138,7 +138,7 @@ def _encode_along(task: _Task, basis: MixedMatrix) -> tuple[EncodedRows, Tensor]
     for rows in task.coded_blocks():
         left = torch.addmm(task.points[rows], levels[rows] * steps, decoded, alpha=-1)
         lost += float(left.square_().sum(dim=1).double() @ task.weights[rows].double())
-    coordinates = MixedMatrix(codes=codes, steps=steps, bits=task.bits, trellis=trellis)
+    coordinates = MixedMatrix(codes=codes, steps=steps, bits=task.bits)
     return EncodedRows(coordinates=coordinates, basis=basis, lost=lost), levels
 
 

@@ -32,9 +32,9 @@ _ROUNDED_ROWS = 512  # at once: what is made of them on the way stays in the cac
 class MixedMatrix:
     """Numbers of few bits, column by column: each is its level times its column's step.
 
-    A number of b bits has the 2**b levels of `engine.coding.levels`, or, of a trellis, the level
-    that `engine.coding.trellis` gives to its bits and those before it in its row, the row's last
-    bits standing before its first.
+    A number of b bits has the 2**b levels of `engine.coding.levels`. In rows of `LEAST_BYTES` and
+    more, which are *of a trellis* unless turned, it has the level that `engine.coding.trellis`
+    gives to its bits and those before it in its row, the row's last bits standing before its first.
 
     Attributes:
         codes: Shape (m, ⌈Σ bits / 8⌉), uint8: a row's numbers one after the other, the most
@@ -45,7 +45,6 @@ class MixedMatrix:
         bits: Shape (columns,), uint8, each 1 … `MOST_BITS`, of a trellis 1 … `WINDOW`.
         turned: Whether it stands for its transpose, as a basis does: a basis vector is a column
             here, and a row to who reads it.
-        trellis: Whether levels hang on the bits before a number too.
 
     Raises:
         ParameterError: If bits or a step is out of range.
@@ -56,7 +55,6 @@ class MixedMatrix:
     steps: Tensor
     bits: Tensor
     turned: bool = False
-    trellis: bool = False
 
     def __post_init__(self) -> None:
         """Check that the parts describe one matrix."""
@@ -69,24 +67,25 @@ class MixedMatrix:
                 f"{self.codes.dtype}, {self.bits.dtype} of shape {tuple(self.bits.shape)} and "
                 f"{self.steps.dtype} of shape {tuple(self.steps.shape)}"
             )
-        most = WINDOW if self.trellis else MOST_BITS
+        width = row_bytes(self.bits)
+        most = WINDOW if width >= LEAST_BYTES and not self.turned else MOST_BITS
         if columns and not (int(self.bits.min()) >= 1 and int(self.bits.max()) <= most):
             raise ParameterError(
                 f"each column must have 1 … {most} bits, got {int(self.bits.min())} … "
                 f"{int(self.bits.max())}"
             )
-        width = row_bytes(self.bits)
         if self.codes.ndim != 2 or self.codes.shape[1] != width:
             raise ShapeError(
                 f"{columns} columns of {int(self.bits.sum())} bits in all need codes (rows, "
                 f"{width}), got {tuple(self.codes.shape)}"
             )
-        if self.trellis and width < LEAST_BYTES:
-            raise ParameterError(
-                f"rows of a trellis have {LEAST_BYTES} bytes at least, got {width}"
-            )
         if not bool(torch.isfinite(self.steps).all()) or bool((self.steps < 0).any()):
             raise ParameterError("steps must be finite and not negative")
+
+    @property
+    def trellis(self) -> bool:
+        """Whether levels hang on the bits before a number too."""
+        return not self.turned and self.codes.shape[1] >= LEAST_BYTES
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -148,7 +147,6 @@ class MixedCoding:
         basis_row_bytes: Of one row of each turned basis, which has d of them.
         bits: The least and the most of a coordinate; 0 and 0 where there are none.
         basis_bits: The same of a number of a basis.
-        trellis: Whether coordinates have the levels of a trellis where a row has `LEAST_BYTES`.
 
     Raises:
         ParameterError: If there are not as many numbers as subspaces, or one is out of range.
@@ -158,7 +156,6 @@ class MixedCoding:
     basis_row_bytes: tuple[int, ...]
     bits: tuple[int, int]
     basis_bits: tuple[int, int]
-    trellis: bool = False
 
     def __post_init__(self) -> None:
         """Check all."""
@@ -167,7 +164,6 @@ class MixedCoding:
             any(type(size) is not int or size < 0 for size in sizes)
             or len(self.row_bytes) != len(self.basis_row_bytes)
             or (len(self.bits), len(self.basis_bits)) != (2, 2)
-            or type(self.trellis) is not bool
         ):
             raise ParameterError(
                 "each subspace needs the bytes of a row of its coordinates and of its basis, and "
@@ -182,7 +178,6 @@ class MixedCoding:
             basis_row_bytes=tuple(basis.codes.shape[1] for basis in bases),
             bits=_least_and_most(coordinates),
             basis_bits=_least_and_most(bases),
-            trellis=any(block.trellis for block in coordinates),
         )
 
     @property
@@ -194,11 +189,6 @@ class MixedCoding:
     def named_basis_bits(self) -> str:
         """Bits of a number of a basis, as a person says them."""
         return name_range(self.basis_bits)
-
-    @property
-    def trellises(self) -> tuple[bool, ...]:
-        """Whether coordinates have the levels of a trellis, subspace by subspace."""
-        return tuple(self.trellis and width >= LEAST_BYTES for width in self.row_bytes)
 
     def row_bytes_of(self, dimensions: Sequence[int]) -> tuple[int, ...]:
         """Bytes of one row's coordinates, subspace by subspace."""
