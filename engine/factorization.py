@@ -68,6 +68,7 @@ class Factorization:
 
     Raises:
         ShapeError: If the parts do not fit together.
+        ParameterError: If an offset is not finite.
     """
 
     labels: Tensor
@@ -340,6 +341,7 @@ def _check_storage(plan: Factorization) -> None:
 
     Raises:
         ShapeError: If they are not.
+        ParameterError: If an offset is not finite.
     """
     if not _fit_together(plan):
         bases, blocks = (
@@ -359,6 +361,8 @@ def _check_storage(plan: Factorization) -> None:
                 f"affine subspaces need {plan.k} offsets of shape ({width},) in {dtype}, got "
                 f"{shapes}"
             )
+        if not all(bool(torch.isfinite(offset).all()) for offset in plan.offsets):
+            raise ParameterError("offsets must be finite")
 
 
 def _fit_together(plan: Factorization) -> bool:

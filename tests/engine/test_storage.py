@@ -365,6 +365,22 @@ def test_a_coded_plan_comes_back_bit_for_bit(
         loaded.quantize(bits=8)
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("coded", [True, False])
+def test_offsets_that_are_no_numbers_are_refused(
+    coded: bool, number: float, tmp_path: Path
+) -> None:
+    points = torch.randn(20, 7, generator=torch.Generator().manual_seed(0))
+    plan = coded_plan(20, 7, (3,), affine=True) if coded else None
+    (plan or engine.factorize(points, k=1, j=2, affine=True)).save(tmp_path)
+    Factorization.load(tmp_path)
+    offset = torch.zeros(7, dtype=torch.float16 if coded else torch.float32)
+    offset[3] = number
+    change_tensors(**{"offset.0": offset})(tmp_path)
+    with pytest.raises(FormatError, match="is damaged: offsets must be finite"):
+        Factorization.load(tmp_path)
+
+
 def test_long_rows_without_a_trellis_are_refused(tmp_path: Path) -> None:
     """They would be decoded to other rows."""
     coded_plan(5, 40, (40,), most_bits=4).save(tmp_path)
