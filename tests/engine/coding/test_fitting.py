@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.clustering.weighted_rows import WeightedRows
-from engine.coding.fitting import CodedFit, CodedRequest, fit_coded
+from engine.coding.fitting import CodedFit, CodedRequest, fit_coded, settle
 from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import Cancelled, ParameterError
 from engine.progress import Progress, ignore_progress
@@ -124,6 +126,17 @@ def test_the_same_rows_give_the_same_codes_and_a_start_of_ones_own_is_used() -> 
     found = fit_coded(WeightedRows.of(points), request, given=own, progress=ignore_progress)
     assert torch.equal(found.labels, own)  # after one refit the partition is still the given one
     assert not found.converged
+
+
+def test_it_starts_from_classes_by_what_there_is_to_lose_of_a_row() -> None:
+    points = spectrum()
+    weights = torch.rand(500, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    request = CodedRequest(k=4, max_bytes=3000, affine=False, max_iterations=1, tolerance=0)
+    found = settle(WeightedRows.of(points, weights), request, progress=ignore_progress)
+    energies = weights * points.double().square().sum(dim=1)
+    classes = [energies[found.step.labels == cluster] for cluster in range(4)]
+    assert [len(one) for one in classes] == [125] * 4
+    assert all(bool(a.max() <= b.min()) for a, b in itertools.pairwise(classes))
 
 
 def test_rows_of_zeros_cost_nothing() -> None:
