@@ -114,16 +114,20 @@ def _encode_along(task: _Task, basis: MixedMatrix) -> tuple[EncodedRows, Tensor]
     decoded = basis.decode()
     inner = (decoded @ decoded.T).double()
     dual = (torch.linalg.pinv(inner, hermitian=True) @ decoded.double()).T.float()
-    levels = task.points @ dual
-    steps = _best_steps(levels, task.weights, task.bits, partial(task.on_block, 0))
+    told = partial(task.on_block, 0)
+    levels = torch.empty(len(task.points), len(decoded))
+    for rows in row_slices(len(levels), _BLOCK_ROWS):
+        torch.mm(task.points[rows], dual, out=levels[rows])
+        told()
+    steps = _best_steps(levels, task.weights, task.bits, told)
     width = row_bytes(task.bits)
     codes = torch.empty(len(levels), width, dtype=torch.uint8)
     products = torch.zeros(2, len(steps), dtype=torch.float64)
     for rows in row_slices(len(levels), _BLOCK_ROWS):
         numbers = levels[rows]
         if width >= LEAST_BYTES:
-            told = partial(_add, task.on_block, rows.start)
-            paths, found = find_paths(numbers, steps, task.bits, on_block=told)
+            done = partial(_add, task.on_block, rows.start)
+            paths, found = find_paths(numbers, steps, task.bits, on_block=done)
             codes[rows] = pack_codes(paths, task.bits)
         else:
             found = round_columns(numbers, steps, task.bits)

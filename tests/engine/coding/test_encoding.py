@@ -149,6 +149,7 @@ def test_rows_block_by_block_are_rows_at_once(j: int, monkeypatch: pytest.Monkey
     assert found.lost == pytest.approx(whole.lost, rel=1e-3)
     assert told == sorted(told)
     assert (told[0], told[-1]) == (0, 600)
+    assert told.count(0) == 2 * 43  # after each product, and each trial of steps
     # Where paths are looked for, five rows at a time: as many as any block has, and what is left.
     assert len(set(told)) == 1 + 2 * (2 * 43 if j == 40 else 1)
 
