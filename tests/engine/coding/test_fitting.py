@@ -197,6 +197,16 @@ def test_offsets_too_small_for_float16_are_refused() -> None:
         fit(1e-8 * spectrum(), max_bytes=3000, affine=True)
 
 
+@pytest.mark.parametrize("weight", [0.0, 1e-30])
+def test_a_long_row_that_hardly_counts_does_not_vouch_for_offsets(weight: float) -> None:
+    """They would be rounded to zero, and all that carries weight be lost without a word."""
+    points, weights = torch.full((500, 24), 1e-8), torch.ones(500, dtype=torch.float64)
+    points[0], weights[0] = 1.0, weight
+    with pytest.raises(ParameterError, match=r"no row that carries weight is longer than 4\.9e-08"):
+        fit(points, weights, max_bytes=3000, affine=True)
+    fit(points, weights, max_bytes=3000)
+
+
 def test_progress_never_goes_back_and_comes_block_by_block() -> None:
     seen: list[Progress] = []
     rows = WeightedRows.of(spectrum(6000, 40))
