@@ -73,6 +73,7 @@ def allocate_bits(energies: Tensor, counts: Tensor, budget: int) -> BitAllocatio
     `VECTOR_BYTES`. At a price of a bit each takes the pair (b, a) whose loss and cost together are
     least; the price is the least that the budget allows. What is left goes to single coordinates
     that a little lower price would give more, and then bit by bit to where it saves most a byte.
+    Where all that the price would buy is too dear, one coordinate of one bit is bought.
 
     Args:
         energies: Shape (k, d), float64, not negative: Σ w·y² along each eigenvector.
@@ -80,7 +81,7 @@ def allocate_bits(energies: Tensor, counts: Tensor, budget: int) -> BitAllocatio
         budget: Most bytes for coordinates and bases.
 
     Returns:
-        The bits; none at all where nothing fits.
+        The bits; none at all only where not even one coordinate of one bit fits.
 
     Source: Huang and Schultheiss (1963), Shoham and Gersho (1988); README.md in this folder.
 
@@ -89,6 +90,8 @@ def allocate_bits(energies: Tensor, counts: Tensor, budget: int) -> BitAllocatio
     found, missed, price = _find_price(_Market.of(energies, counts), budget)
     if missed is not None:
         found = _move_towards(energies, counts, found, missed, budget)
+    if not bool(found.any()):
+        found = _buy_one(energies, counts, budget)
     found = _spend_rest(energies, counts, found, budget)
     return BitAllocation(bits=found[0], basis_bits=found[1], price=price)
 
@@ -199,6 +202,16 @@ def _move_towards(
         left -= float(costs[cluster, place])
         held[:, cluster, place] = missed[:, cluster, place]
         gains[cluster, place] = 0
+
+
+def _buy_one(energies: Tensor, counts: Tensor, budget: int) -> Tensor:
+    """The most energy that a bit a row and a bit of each number of a vector pay for, if any."""
+    costs = (counts + energies.shape[1] + VECTOR_BYTES).unsqueeze(1)
+    gains = torch.where(costs <= budget, energies, 0.0)
+    cluster, place = torch.unravel_index(gains.argmax(), gains.shape)
+    held = torch.zeros(2, *energies.shape, dtype=torch.int64)
+    held[:, cluster, place] = int(gains[cluster, place] > 0)
+    return held
 
 
 def _spend_rest(energies: Tensor, counts: Tensor, found: Tensor, budget: int) -> Tensor:
