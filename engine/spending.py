@@ -11,7 +11,7 @@ from engine.budget import parameters
 from engine.clustering.allocation import OptimalDimensions, spread_evenly
 from engine.clustering.statistics import ScatterStatistics
 from engine.clustering.subspaces import principal_subspaces
-from engine.coding.levels import NORMAL_LOSSES
+from engine.coding.allocation import SINGLE_LOSSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -109,8 +109,7 @@ def spend_bits(points: Tensor, labels: Tensor, j: int, bits: int) -> SpentBits:
     statistics = _count(points, labels)
     k, d = statistics.sums.shape
     spectra = _shares(principal_subspaces(statistics, spread_evenly(k, j), points.dtype).energies)
-    loss = torch.tensor((1.0, *NORMAL_LOSSES), dtype=torch.float64)
-    saved = torch.cat([-loss.diff(), loss.new_zeros(1)])  # by one bit more
+    saved = torch.cat([-SINGLE_LOSSES.diff(), torch.zeros(1)])  # by one bit more
     even = bits * (torch.arange(d) < j).long().expand(k, d)
     left = budget = int(statistics.counts @ even.sum(dim=1).double())
     bought = torch.zeros_like(even)
@@ -127,8 +126,8 @@ def spend_bits(points: Tensor, labels: Tensor, j: int, bits: int) -> SpentBits:
         budget=budget,
         even=even,
         bought=bought,
-        lost_even=float((spectra * loss[even]).sum()),
-        lost_bought=float((spectra * loss[bought]).sum()),
+        lost_even=float((spectra * SINGLE_LOSSES[even]).sum()),
+        lost_bought=float((spectra * SINGLE_LOSSES[bought]).sum()),
     )
 
 

@@ -16,8 +16,10 @@ from engine.coding.trellis import TRELLIS_LOSSES, WINDOW
 
 VECTOR_BYTES = 8  # a float32 step and the bits of a coordinate, a float16 step and those of a basis
 _HALVINGS = 60  # of the price's logarithm: to the last digit of a float
-_LOST = torch.tensor((1.0, *TRELLIS_LOSSES), dtype=torch.float64)  # of a coordinate, from 0 bits
-_TURNED = torch.tensor((1.0, *NORMAL_LOSSES), dtype=torch.float64)  # of its energy, by its vector
+PATH_LOSSES = torch.tensor((1.0, *TRELLIS_LOSSES), dtype=torch.float64)
+"""The share of its energy that a coordinate loses at 0 … `WINDOW` bits."""
+SINGLE_LOSSES = torch.tensor((1.0, *NORMAL_LOSSES), dtype=torch.float64)
+"""The same of numbers that stand alone, at 0 … `MOST_BITS` bits; what a vector's bits cost, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,7 +143,7 @@ class _Market:
 
 def _pair_losses(bits: Tensor, basis_bits: Tensor) -> Tensor:
     """The share of its energy that a coordinate stored at these bits loses; all of it at 0."""
-    return (_LOST[bits] + _TURNED[basis_bits]).clamp(max=1.0)
+    return (PATH_LOSSES[bits] + SINGLE_LOSSES[basis_bits]).clamp(max=1.0)
 
 
 def _find_price(market: _Market, budget: int) -> tuple[Tensor, Tensor | None, float]:
@@ -221,7 +223,7 @@ def _spend_rest(energies: Tensor, counts: Tensor, found: Tensor, budget: int) ->
     """
     held = found.clone()  # (2, k, d)
     used = held[0] > 0
-    saved = [-torch.cat([lost, lost[-1:]]).diff() for lost in (_LOST, _TURNED)]
+    saved = [-torch.cat([lost, lost[-1:]]).diff() for lost in (PATH_LOSSES, SINGLE_LOSSES)]
     unit = torch.stack([counts, torch.full_like(counts, energies.shape[1])])  # of a byte more
     left = budget - _spent(held[0], held[1], counts)
     while True:
