@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.coding.mixed import MixedCoding, MixedMatrix
-from engine.coding.packing import packed_bytes
+from engine.coding.packing import pack_codes, packed_bytes
 from engine.coding.trellis import LEAST_BYTES
 from engine.errors import ParameterError, ShapeError
 from engine.residuals import energy_lost, squared_residuals
@@ -305,14 +305,7 @@ def pack_levels(levels: Tensor, bits: int) -> Tensor:
             f"levels {float(levels.min()):g} … {float(levels.max()):g} do not fit {bits} bits; "
             f"they end at ±{highest / 2:g}"
         )
-    if bits == 8:
-        return numbers.to(torch.uint8)
-    places = _places(bits)
-    whole = pad(numbers.int(), (0, -levels.shape[1] % len(places)))
-    words = (whole.unflatten(1, (-1, len(places))) << torch.tensor(places)).sum(2)
-    if bits == 3:
-        words = torch.stack([words >> place & 255 for place in (16, 8, 0)], dim=2).flatten(1)
-    return words[:, : packed_bytes(levels.shape[1], bits)].to(torch.uint8)
+    return pack_codes(numbers, torch.full((levels.shape[1],), bits, dtype=torch.uint8))
 
 
 def _places(bits: int) -> list[int]:

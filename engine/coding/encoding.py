@@ -11,11 +11,10 @@ from torch import Tensor
 
 from engine.coding.mixed import (
     MixedMatrix,
-    pack_codes,
     pack_columns,
     round_columns,
-    row_bytes,
 )
+from engine.coding.packing import pack_codes, row_bytes
 from engine.coding.trellis import LEAST_BYTES, find_paths
 from engine.rows import row_slices
 

@@ -17,13 +17,12 @@ from engine.coding.levels import (
     nearest_codes,
     nearest_levels,
 )
-from engine.coding.packing import packed_bytes
+from engine.coding.packing import WINDOW_BITS, pack_codes, row_bytes, windows_of
 from engine.coding.trellis import LEAST_BYTES, STATES, TRELLIS_LEVELS, WINDOW
 from engine.errors import ParameterError, ShapeError
 from engine.rows import row_slices
 from engine.wording import name_range
 
-_WINDOW = 24  # bits read at once
 _AHEAD = 2  # bytes that hold a trellis's window
 _ROUNDED_ROWS = 512  # at once: what is made of them on the way stays in the cache
 
@@ -195,11 +194,6 @@ class MixedCoding:
         return self.row_bytes
 
 
-def row_bytes(bits: Tensor) -> int:
-    """Bytes of one row whose columns have these bits: whole bytes."""
-    return packed_bytes(int(bits.sum()), 1)
-
-
 def round_columns(numbers: Tensor, steps: Tensor, bits: Tensor) -> Tensor:
     """The nearest level of each number; any of them where the step is 0.
 
@@ -231,13 +225,13 @@ def unpack_columns(codes: Tensor, bits: Tensor, *, trellis: bool = False) -> Ten
     """
     # Turned: whole columns are then gathered and shifted, 20 times as fast as numbers in rows.
     if not trellis:
-        byte, shift, mask = _windows(bits)
+        byte, shift, mask = windows_of(bits)
         windows = _read_windows(pad(codes.T, (0, 0, 0, 2)), byte, shift).bitwise_and_(mask)
         return look_up(LEVELS, windows.add_(mask - 1)).T  # those of fewer bits come first
     # Windows of one width, which begin before their numbers; before the first, the row's last.
     end = bits.cumsum(0, dtype=torch.int32) + 8 * _AHEAD
     byte = (end - WINDOW) >> 3
-    shift = (_WINDOW + 8 * byte - end).unsqueeze(1)
+    shift = (WINDOW_BITS + 8 * byte - end).unsqueeze(1)
     columns = pad(codes.T, (0, 0, 0, 2))
     three = byte[-1] - _AHEAD + torch.arange(3, dtype=byte.dtype, device=byte.device)
     last = _read_windows(columns.index_select(0, three), byte[-1:] * 0, shift[-1:])
@@ -282,35 +276,6 @@ def pack_columns(levels: Tensor, bits: Tensor) -> Tensor:
             raise ParameterError("a level does not fit the bits of its column")
         packed[rows] = pack_codes(numbers, bits)
     return packed
-
-
-def pack_codes(codes: Tensor, bits: Tensor) -> Tensor:
-    """Codes side by side as `MixedMatrix` has them.
-
-    Args:
-        codes: Shape (m, d), whole numbers, each within its column's bits.
-        bits: Shape (d,), uint8.
-
-    Returns:
-        Shape (m, ⌈Σ bits / 8⌉), uint8; bits that no number needs are 0.
-    """
-    byte, shift, _ = _windows(bits)
-    packed = torch.empty(len(codes), row_bytes(bits), dtype=torch.uint8)
-    for rows in row_slices(len(codes)):
-        words = codes[rows].T.int() << shift
-        bytes_ = torch.zeros(packed.shape[1] + 2, words.shape[1], dtype=torch.int32)
-        for place, part in enumerate((words >> 16, words >> 8 & 255, words & 255)):
-            bytes_.index_add_(0, byte + place, part)  # numbers share a byte, never a bit
-        packed[rows] = bytes_[: packed.shape[1]].T.to(torch.uint8)
-    return packed
-
-
-def _windows(bits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each column: its first byte, its number's distance from a window's end, and its mask."""
-    wide = bits.int()
-    start = wide.cumsum(0, dtype=torch.int32) - wide
-    mask = torch.bitwise_left_shift(torch.ones_like(wide), wide) - 1
-    return start >> 3, (_WINDOW - (start & 7) - wide).unsqueeze(1), mask.unsqueeze(1)
 
 
 def _least_and_most(matrices: Sequence[MixedMatrix]) -> tuple[int, int]:

@@ -16,7 +16,8 @@ from engine.coding.allocation import (
     BitAllocation,
     allocate_bits,
 )
-from engine.coding.mixed import round_columns, row_bytes
+from engine.coding.mixed import round_columns
+from engine.coding.packing import row_bytes
 from engine.coding.trellis import LEAST_BYTES
 from engine.rows import row_slices
 

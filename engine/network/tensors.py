@@ -7,8 +7,8 @@ from torch import Tensor
 
 from engine.coding.codes import Stored, parts_of
 from engine.coding.levels import MOST_BITS
-from engine.coding.mixed import MixedCoding, row_bytes
-from engine.coding.packing import bits_for, pack_integers
+from engine.coding.mixed import MixedCoding
+from engine.coding.packing import bits_for, pack_integers, row_bytes
 from engine.coding.trellis import LEAST_BYTES, WINDOW
 from engine.errors import FormatError
 from engine.factorization import Factorization

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.coding.mixed import MixedMatrix, pack_codes
+from engine.coding.mixed import MixedMatrix
+from engine.coding.packing import pack_codes
 from engine.factorization import Factorization, FitRecord
 from engine.table import EmbeddingTable
 

@@ -16,9 +16,9 @@ from engine.coding.mixed import (
     MixedMatrix,
     pack_columns,
     round_columns,
-    row_bytes,
     unpack_columns,
 )
+from engine.coding.packing import row_bytes
 from engine.errors import ParameterError, ShapeError
 
 BITS = st.lists(st.integers(1, MOST_BITS), max_size=20)
