@@ -68,6 +68,7 @@ class Factorization:
 
     Raises:
         ShapeError: If the parts do not fit together.
+        ParameterError: If an offset is not finite.
     """
 
     labels: Tensor
@@ -340,6 +341,7 @@ def _check_storage(plan: Factorization) -> None:
 
     Raises:
         ShapeError: If they are not.
+        ParameterError: If an offset is not finite.
     """
     if not _fit_together(plan):
         bases, blocks = (
@@ -348,8 +350,7 @@ def _check_storage(plan: Factorization) -> None:
         )
         raise ShapeError(
             "bases and coordinates must be matrices of one dtype, float32 or float64, or coded as "
-            "Factorization.quantize does, or all MixedMatrix, the bases turned, long rows of "
-            "coordinates all of a trellis or none; got bases: "
+            "Factorization.quantize does, or all MixedMatrix, the bases turned; got bases: "
             f"{bases}; coordinates: {blocks}"
         )
     if plan.offsets is not None:
@@ -360,13 +361,15 @@ def _check_storage(plan: Factorization) -> None:
                 f"affine subspaces need {plan.k} offsets of shape ({width},) in {dtype}, got "
                 f"{shapes}"
             )
+        if not all(bool(torch.isfinite(offset).all()) for offset in plan.offsets):
+            raise ParameterError("offsets must be finite")
 
 
 def _fit_together(plan: Factorization) -> bool:
     if any(isinstance(part, MixedMatrix) for part in (*plan.coordinates, *plan.bases)):
         bases = all(_is_mixed(part, torch.float16, turned=True) for part in plan.bases)
         coordinates = all(_is_mixed(part, torch.float32) for part in plan.coordinates)
-        return bases and coordinates and _trellises_agree(plan)
+        return bases and coordinates
     coding = cast("Coding | None", plan.coding)
     if coding is None:
         return all(_is_plain(part, plan.dtype) for part in (*plan.bases, *plan.coordinates))
@@ -391,21 +394,14 @@ def _is_coded(part: Stored, bits: int, *, a_step_a: str) -> bool:
 
 
 def _is_mixed(part: Stored, dtype: torch.dtype, *, turned: bool = False) -> bool:
-    if not isinstance(part, MixedMatrix) or (turned and part.trellis):
-        return False
-    return (part.steps.dtype, part.turned) == (dtype, turned)
-
-
-def _trellises_agree(plan: Factorization) -> bool:
-    """Whether all rows that are long enough for a trellis are of one, or none."""
-    blocks = cast("tuple[MixedMatrix, ...]", plan.coordinates)
-    return tuple(block.trellis for block in blocks) == cast("MixedCoding", plan.coding).trellises
+    kind = (dtype, turned)
+    return isinstance(part, MixedMatrix) and (part.steps.dtype, part.turned) == kind
 
 
 def _storage(part: Stored) -> str:
     if isinstance(part, Tensor):
         return f"{part.dtype} of {part.ndim} dimensions"
     if isinstance(part, MixedMatrix):
-        kinds = (part.turned * "turned, ") + (part.trellis * "of a trellis, ")
-        return f"columns of their own bits, {kinds}with steps in {part.steps.dtype}"
+        turned = "turned, " if part.turned else ""
+        return f"columns of their own bits, {turned}with steps in {part.steps.dtype}"
     return f"{part.bits} bits in groups of {part.group}, {len(part.steps)} rows of steps"

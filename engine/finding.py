@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +18,11 @@ Manner = Literal["part", "regex", "list"]
 MANNERS: tuple[Manner, ...] = get_args(Manner)
 _LONGEST = 10_000  # characters of a query
 _SECONDS = 2.0  # of an expression for all tokens; patterns such as (a+)+$ could search for years
+_MOST_REPEATS, _MOST_TOGETHER = 1_000, 100_000  # counts; each inside the next is so many copies
+# Read by eye, not by grammar: an escaped character is none of these, one in brackets may be.
+_ESCAPED_OR_BLANK = re.compile(r"\\(.)|\s", re.DOTALL)
+_REPEAT = re.compile(r"\{([0-9]*)(?:,([0-9]*))?\}")
+_RECURSION = re.compile(r"\(\?(?:R|[0-9]|[+-][0-9]|&|P>)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,7 +49,8 @@ def find_tokens(tokens: Sequence[str], query: str, *, by: Manner = "part") -> Fo
             lines.
 
     Raises:
-        ParameterError: If the query is too long, is no regular expression, or takes too long.
+        ParameterError: If the query is too long, is no regular expression, repeats or recurses
+            too much, or takes too long.
     """
     if by not in MANNERS:
         raise ParameterError(f"tokens are found by {', '.join(MANNERS)}, got {by!r}")
@@ -83,12 +91,13 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
     """Whether a token matches; raises when all of them together have taken too long."""
     import regex
 
+    _check_size(pattern)
     try:
         compiled = regex.compile(pattern, regex.IGNORECASE)
-    except (regex.error, OverflowError, RecursionError) as error:
+    except (regex.error, OverflowError, RecursionError, MemoryError) as error:
         raise ParameterError(
-            f"“{pattern}” is no regular expression: {error}; look for a part of the token instead, "
-            "or write a backslash before characters that stand for themselves"
+            f"“{pattern}” is no regular expression: {str(error) or 'too large'}; look for a part "
+            "of the token instead, or write a backslash before characters that stand for themselves"
         ) from error
     deadline = time.monotonic() + _SECONDS
 
@@ -96,10 +105,28 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
         left = max(1e-6, deadline - time.monotonic())
         try:
             return compiled.search(token, timeout=left) is not None
-        except TimeoutError as error:
+        except (TimeoutError, MemoryError) as error:
+            most = f"{_SECONDS:g} s" if isinstance(error, TimeoutError) else "the memory there is"
             raise ParameterError(
-                f"the search for “{pattern}” took more than {_SECONDS:g} s and was stopped; write "
+                f"the search for “{pattern}” took more than {most} and was stopped; write "
                 "a simpler expression, without repeats of repeats"
             ) from error
 
     return matches
+
+
+def _check_size(pattern: str) -> None:
+    """Refuse what would fill the memory before it took too long."""
+    plain = _ESCAPED_OR_BLANK.sub(lambda found: "x" if found[1] else "", pattern)
+    # As floats: thousands of digits are no int.
+    counts = [max(float(part or 0) for part in found) for found in _REPEAT.findall(plain)]
+    if max(counts, default=0) > _MOST_REPEATS or math.prod(filter(None, counts)) > _MOST_TOGETHER:
+        raise ParameterError(
+            f"“{pattern}” repeats too often: a count in braces may be {_MOST_REPEATS:,} at most, "
+            f"and all of them multiplied {_MOST_TOGETHER:,}; write smaller ones, or * or +"
+        )
+    if _RECURSION.search(plain):
+        raise ParameterError(
+            f"“{pattern}” calls a part of itself, as (?R), (?1), (?&name) and (?P>name) do; write "
+            "that part out instead"
+        )

@@ -11,7 +11,7 @@ from engine.budget import parameters
 from engine.clustering.allocation import OptimalDimensions, spread_evenly
 from engine.clustering.statistics import ScatterStatistics
 from engine.clustering.subspaces import principal_subspaces
-from engine.coding.levels import NORMAL_LOSSES
+from engine.coding.allocation import SINGLE_LOSSES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +53,7 @@ def spend_budget(points: Tensor, labels: Tensor, j: int) -> SpentBudget:
     spectra = principal_subspaces(statistics, even, points.dtype).energies
     budget = parameters(len(points), d, k, j)
     bought = OptimalDimensions(k=k, budget=budget).choose(spectra, statistics.counts).dimensions
-    spectra = spectra / spectra.sum()
+    spectra = _shares(spectra)
     return SpentBudget(
         budget=budget,
         spectra=spectra,
@@ -62,6 +62,11 @@ def spend_budget(points: Tensor, labels: Tensor, j: int) -> SpentBudget:
         lost_even=_cut_off(spectra, even.dimensions),
         lost_bought=_cut_off(spectra, bought),
     )
+
+
+def _shares(spectra: Tensor) -> Tensor:
+    """Energies as shares of all there is; zeros where there is none."""
+    return spectra / spectra.sum().clamp(min=torch.finfo(spectra.dtype).tiny)
 
 
 def _cut_off(spectra: Tensor, dimensions: tuple[int, ...]) -> float:
@@ -103,15 +108,14 @@ def spend_bits(points: Tensor, labels: Tensor, j: int, bits: int) -> SpentBits:
     """
     statistics = _count(points, labels)
     k, d = statistics.sums.shape
-    spectra = principal_subspaces(statistics, spread_evenly(k, j), points.dtype).energies
-    spectra = spectra / spectra.sum()
-    loss = torch.tensor((1.0, *NORMAL_LOSSES), dtype=torch.float64)
-    saved = torch.cat([-loss.diff(), loss.new_zeros(1)])  # by one bit more
+    spectra = _shares(principal_subspaces(statistics, spread_evenly(k, j), points.dtype).energies)
+    saved = torch.cat([-SINGLE_LOSSES.diff(), torch.zeros(1)])  # by one bit more
     even = bits * (torch.arange(d) < j).long().expand(k, d)
     left = budget = int(statistics.counts @ even.sum(dim=1).double())
     bought = torch.zeros_like(even)
     while True:
-        gains = spectra * saved[bought] / statistics.counts[:, None]
+        # An empty cluster has no energy, nothing to gain.
+        gains = spectra * saved[bought] / statistics.counts.clamp(min=1)[:, None]
         gains[statistics.counts > left] = 0
         cluster, place = torch.unravel_index(gains.argmax(), gains.shape)
         if gains[cluster, place] <= 0:
@@ -122,8 +126,8 @@ def spend_bits(points: Tensor, labels: Tensor, j: int, bits: int) -> SpentBits:
         budget=budget,
         even=even,
         bought=bought,
-        lost_even=float((spectra * loss[even]).sum()),
-        lost_bought=float((spectra * loss[bought]).sum()),
+        lost_even=float((spectra * SINGLE_LOSSES[even]).sum()),
+        lost_bought=float((spectra * SINGLE_LOSSES[bought]).sum()),
     )
 
 

@@ -34,8 +34,7 @@ TENSOR_FILE = "factorization.safetensors"
 RECORD_FILE = "factorization.json"
 SCHEMA_VERSION = 5
 _PLAIN_SCHEMA = 1
-_EVEN_SCHEMA = 3  # coded subspaces as they were before any release: of levels evenly apart
-_SINGLE_SCHEMA = 4  # of levels that hang on a number's own bits alone
+_OLD_SCHEMAS = (3, 4)  # coded subspaces as they were before any release, of other levels
 
 
 def save_factorization(factorization: Factorization, folder: Path) -> None:
@@ -84,13 +83,6 @@ def _schema_of(coding: Coding | MixedCoding | None) -> int:
     return 2 if isinstance(coding, Coding) else SCHEMA_VERSION
 
 
-def _schema_said(header: Mapping[str, object], coding: Coding | MixedCoding | None) -> int:
-    """The schema that writes a coding so: development versions did not say of a trellis."""
-    said = cast("Mapping[str, object]", header.get("coding", {}))
-    single = isinstance(coding, MixedCoding) and "trellis" not in said
-    return _SINGLE_SCHEMA if single else _schema_of(coding)
-
-
 def load_factorization(folder: Path) -> Factorization:
     """Read both files and check that they belong together.
 
@@ -105,7 +97,7 @@ def load_factorization(folder: Path) -> Factorization:
     try:
         dimensions = cast("list[int]", header["dimensions"])
         k, affine = len(dimensions), "offset.0" in tensors
-        coding = _coding(header)
+        coding = read_coding(header["coding"]) if "coding" in header else None
         factorization = Factorization(
             labels=_labels(tensors, cast("int", header["rows"]), k),
             bases=tuple(_basis(tensors, c, coding) for c in range(k)),
@@ -121,7 +113,7 @@ def load_factorization(folder: Path) -> Factorization:
     expected = sum(len(parts_of(part)) for part in stored) + affine * k + (k > 1)
     declared = (dimensions, header["rows"], header["columns"], coding, header["schema"], expected)
     found = (list(factorization.dimensions), *factorization.shape, factorization.coding)
-    if declared != (*found, _schema_said(header, coding), len(tensors)):
+    if declared != (*found, _schema_of(coding), len(tensors)):
         raise FormatError(f"{folder} is damaged: {RECORD_FILE} and {TENSOR_FILE} disagree")
     return factorization
 
@@ -146,7 +138,7 @@ def _read_header(folder: Path) -> dict[str, object]:
             f"{path} has schema {header['schema']}, this version reads up to {SCHEMA_VERSION}; "
             "update subspace-atlas"
         )
-    if header["schema"] == _EVEN_SCHEMA:
+    if header["schema"] in _OLD_SCHEMAS:
         raise FormatError(
             f"{path} holds coded subspaces of a development version, whose levels this one does "
             "not know; compress again"
@@ -162,12 +154,6 @@ def _labels(tensors: Mapping[str, Tensor], rows: int, k: int) -> Tensor:
     if k == 1:
         return torch.zeros(len(tensors["coordinates.0"]), dtype=torch.int64)
     return unpack_integers(tensors["labels"], bits_for(k), rows)
-
-
-def _coding(header: Mapping[str, object]) -> Coding | MixedCoding | None:
-    if "coding" not in header:
-        return None
-    return read_coding(cast("Mapping[str, Any]", header["coding"]))
 
 
 def _basis(
@@ -192,7 +178,7 @@ def _coordinates(
     tensors: Mapping[str, Tensor], cluster: int, coding: Coding | MixedCoding | None
 ) -> Stored:
     if isinstance(coding, MixedCoding):
-        return _mixed(tensors, f"coordinates.{cluster}", trellis=coding.trellises[cluster])
+        return _mixed(tensors, f"coordinates.{cluster}")
     codes = tensors[f"coordinates.{cluster}"]
     if coding is None:
         return codes
@@ -200,15 +186,12 @@ def _coordinates(
     return CodedMatrix(codes=codes, steps=steps, bits=coding.bits, columns=steps.shape[-1], group=1)
 
 
-def _mixed(
-    tensors: Mapping[str, Tensor], name: str, *, turned: bool = False, trellis: bool = False
-) -> MixedMatrix:
+def _mixed(tensors: Mapping[str, Tensor], name: str, *, turned: bool = False) -> MixedMatrix:
     return MixedMatrix(
         codes=tensors[name],
         steps=tensors[f"{name}.steps"],
         bits=tensors[f"{name}.bits"],
         turned=turned,
-        trellis=trellis,
     )
 
 

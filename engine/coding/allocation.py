@@ -16,8 +16,10 @@ from engine.coding.trellis import TRELLIS_LOSSES, WINDOW
 
 VECTOR_BYTES = 8  # a float32 step and the bits of a coordinate, a float16 step and those of a basis
 _HALVINGS = 60  # of the price's logarithm: to the last digit of a float
-_LOST = torch.tensor((1.0, *TRELLIS_LOSSES), dtype=torch.float64)  # of a coordinate, from 0 bits
-_TURNED = torch.tensor((1.0, *NORMAL_LOSSES), dtype=torch.float64)  # of its energy, by its vector
+PATH_LOSSES = torch.tensor((1.0, *TRELLIS_LOSSES), dtype=torch.float64)
+"""The share of its energy that a coordinate loses at 0 … `WINDOW` bits."""
+SINGLE_LOSSES = torch.tensor((1.0, *NORMAL_LOSSES), dtype=torch.float64)
+"""The same of numbers that stand alone, at 0 … `MOST_BITS` bits; what a vector's bits cost, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,6 +75,7 @@ def allocate_bits(energies: Tensor, counts: Tensor, budget: int) -> BitAllocatio
     `VECTOR_BYTES`. At a price of a bit each takes the pair (b, a) whose loss and cost together are
     least; the price is the least that the budget allows. What is left goes to single coordinates
     that a little lower price would give more, and then bit by bit to where it saves most a byte.
+    Where all that the price would buy is too dear, one coordinate of one bit is bought.
 
     Args:
         energies: Shape (k, d), float64, not negative: Σ w·y² along each eigenvector.
@@ -80,7 +83,7 @@ def allocate_bits(energies: Tensor, counts: Tensor, budget: int) -> BitAllocatio
         budget: Most bytes for coordinates and bases.
 
     Returns:
-        The bits; none at all where nothing fits.
+        The bits; none at all only where not even one coordinate of one bit fits.
 
     Source: Huang and Schultheiss (1963), Shoham and Gersho (1988); README.md in this folder.
 
@@ -89,6 +92,8 @@ def allocate_bits(energies: Tensor, counts: Tensor, budget: int) -> BitAllocatio
     found, missed, price = _find_price(_Market.of(energies, counts), budget)
     if missed is not None:
         found = _move_towards(energies, counts, found, missed, budget)
+    if not bool(found.any()):
+        found = _buy_one(energies, counts, budget)
     found = _spend_rest(energies, counts, found, budget)
     return BitAllocation(bits=found[0], basis_bits=found[1], price=price)
 
@@ -138,7 +143,7 @@ class _Market:
 
 def _pair_losses(bits: Tensor, basis_bits: Tensor) -> Tensor:
     """The share of its energy that a coordinate stored at these bits loses; all of it at 0."""
-    return (_LOST[bits] + _TURNED[basis_bits]).clamp(max=1.0)
+    return (PATH_LOSSES[bits] + SINGLE_LOSSES[basis_bits]).clamp(max=1.0)
 
 
 def _find_price(market: _Market, budget: int) -> tuple[Tensor, Tensor | None, float]:
@@ -201,6 +206,16 @@ def _move_towards(
         gains[cluster, place] = 0
 
 
+def _buy_one(energies: Tensor, counts: Tensor, budget: int) -> Tensor:
+    """The most energy that a bit a row and a bit of each number of a vector pay for, if any."""
+    costs = (counts + energies.shape[1] + VECTOR_BYTES).unsqueeze(1)
+    gains = torch.where(costs <= budget, energies, 0.0)
+    cluster, place = torch.unravel_index(gains.argmax(), gains.shape)
+    held = torch.zeros(2, *energies.shape, dtype=torch.int64)
+    held[:, cluster, place] = int(gains[cluster, place] > 0)
+    return held
+
+
 def _spend_rest(energies: Tensor, counts: Tensor, found: Tensor, budget: int) -> Tensor:
     """Buy single bits where they save most a byte, until none that saves anything fits.
 
@@ -208,7 +223,7 @@ def _spend_rest(energies: Tensor, counts: Tensor, found: Tensor, budget: int) ->
     """
     held = found.clone()  # (2, k, d)
     used = held[0] > 0
-    saved = [-torch.cat([lost, lost[-1:]]).diff() for lost in (_LOST, _TURNED)]
+    saved = [-torch.cat([lost, lost[-1:]]).diff() for lost in (PATH_LOSSES, SINGLE_LOSSES)]
     unit = torch.stack([counts, torch.full_like(counts, energies.shape[1])])  # of a byte more
     left = budget - _spent(held[0], held[1], counts)
     while True:

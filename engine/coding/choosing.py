@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from engine.clustering.weighted_rows import WeightedRows
-from engine.coding.fitting import CodedFit, CodedRequest, Settled, encode, settle
-from engine.errors import ParameterError
+from engine.coding.fitting import (
+    CodedFit,
+    CodedRequest,
+    NoRoomError,
+    Settled,
+    encode,
+    settle,
+)
 from engine.progress import Progress, ProgressCallback
 
 CODED_KS = (1, 2, 4, 8)
@@ -50,7 +56,8 @@ def fit_cheapest(
         progress: Called after every few rows; may raise to stop.
 
     Raises:
-        ParameterError: If none of them can be fitted: what `fit_coded` says of the smallest k.
+        NoRoomError: If none of them has room: what `fit_coded` says of the smallest k.
+        ParameterError: As `fit_coded` does.
 
     Cost: EM of every request, and the codes of one.
     """
@@ -58,12 +65,12 @@ def fit_cheapest(
         return _fit_only(rows, requests[0], given, progress)
     best: tuple[int, Settled] | None = None
     costs: dict[int, float] = {}
-    problems: dict[int, ParameterError] = {}
+    problems: dict[int, NoRoomError] = {}
     for number, request in enumerate(requests):
         tried = _as_part(progress, number, requests)
         try:
             settled = settle(rows, request, progress=tried)
-        except ParameterError as error:
+        except NoRoomError as error:
             problems[request.k] = error
             continue
         costs[request.k] = settled.step.cost

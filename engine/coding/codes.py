@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from engine.coding.mixed import MixedCoding, MixedMatrix
-from engine.coding.packing import packed_bytes
+from engine.coding.packing import pack_codes, packed_bytes
+from engine.coding.trellis import LEAST_BYTES
 from engine.errors import ParameterError, ShapeError
 from engine.residuals import energy_lost, squared_residuals
 from engine.rows import RowMatrix, compute_dtype, row_slices
@@ -85,20 +86,23 @@ class Coding:
         return dimension * (2 * columns if self.basis_bits == 16 else columns + 2)
 
 
-def read_coding(values: Mapping[str, Any]) -> Coding | MixedCoding:
+def read_coding(values: object) -> Coding | MixedCoding:
     """A coding that was written as plain values, by ``dataclasses.asdict`` and JSON.
 
     Raises:
-        TypeError: If a value is missing or unknown.
+        TypeError: If it is no mapping, or a value is missing or unknown.
         ParameterError: If one is out of range.
     """
-    if "row_bytes" not in values:
-        return Coding(**values)
-    trellis = values.get("trellis", False)  # development versions did not say
-    parts: dict[str, Any] = {
-        name: tuple(part) for name, part in values.items() if name != "trellis"
-    }
-    return MixedCoding(**parts, trellis=trellis)
+    if not isinstance(values, Mapping):
+        raise TypeError(f"a coding must be a mapping, got {values!r}")
+    parts = dict(cast("Mapping[str, Any]", values))
+    if "row_bytes" not in parts:
+        return Coding(**parts)
+    said = parts.pop("trellis", None)  # as was written for a while
+    coding = MixedCoding(**{name: tuple(part) for name, part in parts.items()})
+    if said not in (None, any(width >= LEAST_BYTES for width in coding.row_bytes)):
+        raise ParameterError(f"trellis must say whether any row is of one, got {said!r}")
+    return coding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -301,14 +305,7 @@ def pack_levels(levels: Tensor, bits: int) -> Tensor:
             f"levels {float(levels.min()):g} … {float(levels.max()):g} do not fit {bits} bits; "
             f"they end at ±{highest / 2:g}"
         )
-    if bits == 8:
-        return numbers.to(torch.uint8)
-    places = _places(bits)
-    whole = pad(numbers.int(), (0, -levels.shape[1] % len(places)))
-    words = (whole.unflatten(1, (-1, len(places))) << torch.tensor(places)).sum(2)
-    if bits == 3:
-        words = torch.stack([words >> place & 255 for place in (16, 8, 0)], dim=2).flatten(1)
-    return words[:, : packed_bytes(levels.shape[1], bits)].to(torch.uint8)
+    return pack_codes(numbers, torch.full((levels.shape[1],), bits, dtype=torch.uint8))
 
 
 def _places(bits: int) -> list[int]:

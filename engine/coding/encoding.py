@@ -11,11 +11,10 @@ from torch import Tensor
 
 from engine.coding.mixed import (
     MixedMatrix,
-    pack_codes,
     pack_columns,
     round_columns,
-    row_bytes,
 )
+from engine.coding.packing import pack_codes, row_bytes
 from engine.coding.trellis import LEAST_BYTES, find_paths
 from engine.rows import row_slices
 
@@ -114,16 +113,20 @@ def _encode_along(task: _Task, basis: MixedMatrix) -> tuple[EncodedRows, Tensor]
     decoded = basis.decode()
     inner = (decoded @ decoded.T).double()
     dual = (torch.linalg.pinv(inner, hermitian=True) @ decoded.double()).T.float()
-    levels = task.points @ dual
-    steps = _best_steps(levels, task.weights, task.bits, partial(task.on_block, 0))
+    told = partial(task.on_block, 0)
+    levels = torch.empty(len(task.points), len(decoded))
+    for rows in row_slices(len(levels), _BLOCK_ROWS):
+        torch.mm(task.points[rows], dual, out=levels[rows])
+        told()
+    steps = _best_steps(levels, task.weights, task.bits, told)
     width = row_bytes(task.bits)
-    codes, trellis = torch.empty(len(levels), width, dtype=torch.uint8), width >= LEAST_BYTES
+    codes = torch.empty(len(levels), width, dtype=torch.uint8)
     products = torch.zeros(2, len(steps), dtype=torch.float64)
     for rows in row_slices(len(levels), _BLOCK_ROWS):
         numbers = levels[rows]
-        if trellis:
-            told = partial(_add, task.on_block, rows.start)
-            paths, found = find_paths(numbers, steps, task.bits, on_block=told)
+        if width >= LEAST_BYTES:
+            done = partial(_add, task.on_block, rows.start)
+            paths, found = find_paths(numbers, steps, task.bits, on_block=done)
             codes[rows] = pack_codes(paths, task.bits)
         else:
             found = round_columns(numbers, steps, task.bits)
@@ -138,7 +141,7 @@ def _encode_along(task: _Task, basis: MixedMatrix) -> tuple[EncodedRows, Tensor]
     for rows in task.coded_blocks():
         left = torch.addmm(task.points[rows], levels[rows] * steps, decoded, alpha=-1)
         lost += float(left.square_().sum(dim=1).double() @ task.weights[rows].double())
-    coordinates = MixedMatrix(codes=codes, steps=steps, bits=task.bits, trellis=trellis)
+    coordinates = MixedMatrix(codes=codes, steps=steps, bits=task.bits)
     return EncodedRows(coordinates=coordinates, basis=basis, lost=lost), levels
 
 

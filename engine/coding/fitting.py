@@ -172,15 +172,24 @@ def _check_scale(rows: WeightedRows, *, affine: bool) -> None:
             f"over {_LONGEST_ROW:g}; scale the matrix"
         )
     smallest = torch.finfo(torch.float16).tiny
+    felt = _row_energies(rows) > _NOTHING * energy  # a longer row of no weight has no say
+    longest = float(torch.where(felt, rows.squared_norms, 0).max())
     if affine and 0 < longest < smallest**2:
         raise ParameterError(
-            f"no row is longer than {longest**0.5:.3g}, and offsets are stored in float16, whose "
-            f"numbers begin at {smallest:.2g}; scale the matrix up or leave affine out"
+            f"no row that carries weight is longer than {longest**0.5:.3g}, and offsets are "
+            f"stored in float16, whose numbers begin at {smallest:.2g}; scale the matrix up or "
+            "leave affine out"
         )
 
 
 def _weighted_energy(rows: WeightedRows) -> float:
     return weighted_sum(rows.squared_norms, rows.weights)
+
+
+def _row_energies(rows: WeightedRows) -> Tensor:
+    """w·‖x‖² of each row, shape (n,), float64."""
+    energies = rows.squared_norms.double()
+    return energies if rows.weights is None else energies * rows.weights
 
 
 def _shared_bytes(n: int, d: int, request: CodedRequest) -> int:
@@ -200,10 +209,7 @@ def _too_few(n: int, d: int, request: CodedRequest) -> NoRoomError:
 
 def _energy_classes(rows: WeightedRows, k: int) -> Tensor:
     """Parts of equal size by w·‖x‖²: by how much there is to lose of a row."""
-    energies = rows.squared_norms.double()
-    if rows.weights is not None:
-        energies = energies * rows.weights
-    return norm_quantiles(energies.sqrt().unsqueeze(1), k, seed=0)
+    return norm_quantiles(_row_energies(rows).sqrt().unsqueeze(1), k, seed=0)
 
 
 def _run_em(

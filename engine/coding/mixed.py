@@ -17,13 +17,12 @@ from engine.coding.levels import (
     nearest_codes,
     nearest_levels,
 )
-from engine.coding.packing import packed_bytes
+from engine.coding.packing import WINDOW_BITS, pack_codes, row_bytes, windows_of
 from engine.coding.trellis import LEAST_BYTES, STATES, TRELLIS_LEVELS, WINDOW
 from engine.errors import ParameterError, ShapeError
 from engine.rows import row_slices
 from engine.wording import name_range
 
-_WINDOW = 24  # bits read at once
 _AHEAD = 2  # bytes that hold a trellis's window
 _ROUNDED_ROWS = 512  # at once: what is made of them on the way stays in the cache
 
@@ -32,9 +31,9 @@ _ROUNDED_ROWS = 512  # at once: what is made of them on the way stays in the cac
 class MixedMatrix:
     """Numbers of few bits, column by column: each is its level times its column's step.
 
-    A number of b bits has the 2**b levels of `engine.coding.levels`, or, of a trellis, the level
-    that `engine.coding.trellis` gives to its bits and those before it in its row, the row's last
-    bits standing before its first.
+    A number of b bits has the 2**b levels of `engine.coding.levels`. In rows of `LEAST_BYTES` and
+    more, which are *of a trellis* unless turned, it has the level that `engine.coding.trellis`
+    gives to its bits and those before it in its row, the row's last bits standing before its first.
 
     Attributes:
         codes: Shape (m, ⌈Σ bits / 8⌉), uint8: a row's numbers one after the other, the most
@@ -45,7 +44,6 @@ class MixedMatrix:
         bits: Shape (columns,), uint8, each 1 … `MOST_BITS`, of a trellis 1 … `WINDOW`.
         turned: Whether it stands for its transpose, as a basis does: a basis vector is a column
             here, and a row to who reads it.
-        trellis: Whether levels hang on the bits before a number too.
 
     Raises:
         ParameterError: If bits or a step is out of range.
@@ -56,7 +54,6 @@ class MixedMatrix:
     steps: Tensor
     bits: Tensor
     turned: bool = False
-    trellis: bool = False
 
     def __post_init__(self) -> None:
         """Check that the parts describe one matrix."""
@@ -69,24 +66,25 @@ class MixedMatrix:
                 f"{self.codes.dtype}, {self.bits.dtype} of shape {tuple(self.bits.shape)} and "
                 f"{self.steps.dtype} of shape {tuple(self.steps.shape)}"
             )
-        most = WINDOW if self.trellis else MOST_BITS
+        width = row_bytes(self.bits)
+        most = WINDOW if width >= LEAST_BYTES and not self.turned else MOST_BITS
         if columns and not (int(self.bits.min()) >= 1 and int(self.bits.max()) <= most):
             raise ParameterError(
                 f"each column must have 1 … {most} bits, got {int(self.bits.min())} … "
                 f"{int(self.bits.max())}"
             )
-        width = row_bytes(self.bits)
         if self.codes.ndim != 2 or self.codes.shape[1] != width:
             raise ShapeError(
                 f"{columns} columns of {int(self.bits.sum())} bits in all need codes (rows, "
                 f"{width}), got {tuple(self.codes.shape)}"
             )
-        if self.trellis and width < LEAST_BYTES:
-            raise ParameterError(
-                f"rows of a trellis have {LEAST_BYTES} bytes at least, got {width}"
-            )
         if not bool(torch.isfinite(self.steps).all()) or bool((self.steps < 0).any()):
             raise ParameterError("steps must be finite and not negative")
+
+    @property
+    def trellis(self) -> bool:
+        """Whether levels hang on the bits before a number too."""
+        return not self.turned and self.codes.shape[1] >= LEAST_BYTES
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -148,7 +146,6 @@ class MixedCoding:
         basis_row_bytes: Of one row of each turned basis, which has d of them.
         bits: The least and the most of a coordinate; 0 and 0 where there are none.
         basis_bits: The same of a number of a basis.
-        trellis: Whether coordinates have the levels of a trellis where a row has `LEAST_BYTES`.
 
     Raises:
         ParameterError: If there are not as many numbers as subspaces, or one is out of range.
@@ -158,7 +155,6 @@ class MixedCoding:
     basis_row_bytes: tuple[int, ...]
     bits: tuple[int, int]
     basis_bits: tuple[int, int]
-    trellis: bool = False
 
     def __post_init__(self) -> None:
         """Check all."""
@@ -167,7 +163,6 @@ class MixedCoding:
             any(type(size) is not int or size < 0 for size in sizes)
             or len(self.row_bytes) != len(self.basis_row_bytes)
             or (len(self.bits), len(self.basis_bits)) != (2, 2)
-            or type(self.trellis) is not bool
         ):
             raise ParameterError(
                 "each subspace needs the bytes of a row of its coordinates and of its basis, and "
@@ -182,7 +177,6 @@ class MixedCoding:
             basis_row_bytes=tuple(basis.codes.shape[1] for basis in bases),
             bits=_least_and_most(coordinates),
             basis_bits=_least_and_most(bases),
-            trellis=any(block.trellis for block in coordinates),
         )
 
     @property
@@ -195,19 +189,9 @@ class MixedCoding:
         """Bits of a number of a basis, as a person says them."""
         return name_range(self.basis_bits)
 
-    @property
-    def trellises(self) -> tuple[bool, ...]:
-        """Whether coordinates have the levels of a trellis, subspace by subspace."""
-        return tuple(self.trellis and width >= LEAST_BYTES for width in self.row_bytes)
-
     def row_bytes_of(self, dimensions: Sequence[int]) -> tuple[int, ...]:
         """Bytes of one row's coordinates, subspace by subspace."""
         return self.row_bytes
-
-
-def row_bytes(bits: Tensor) -> int:
-    """Bytes of one row whose columns have these bits: whole bytes."""
-    return packed_bytes(int(bits.sum()), 1)
 
 
 def round_columns(numbers: Tensor, steps: Tensor, bits: Tensor) -> Tensor:
@@ -241,13 +225,13 @@ def unpack_columns(codes: Tensor, bits: Tensor, *, trellis: bool = False) -> Ten
     """
     # Turned: whole columns are then gathered and shifted, 20 times as fast as numbers in rows.
     if not trellis:
-        byte, shift, mask = _windows(bits)
+        byte, shift, mask = windows_of(bits)
         windows = _read_windows(pad(codes.T, (0, 0, 0, 2)), byte, shift).bitwise_and_(mask)
         return look_up(LEVELS, windows.add_(mask - 1)).T  # those of fewer bits come first
     # Windows of one width, which begin before their numbers; before the first, the row's last.
     end = bits.cumsum(0, dtype=torch.int32) + 8 * _AHEAD
     byte = (end - WINDOW) >> 3
-    shift = (_WINDOW + 8 * byte - end).unsqueeze(1)
+    shift = (WINDOW_BITS + 8 * byte - end).unsqueeze(1)
     columns = pad(codes.T, (0, 0, 0, 2))
     three = byte[-1] - _AHEAD + torch.arange(3, dtype=byte.dtype, device=byte.device)
     last = _read_windows(columns.index_select(0, three), byte[-1:] * 0, shift[-1:])
@@ -292,35 +276,6 @@ def pack_columns(levels: Tensor, bits: Tensor) -> Tensor:
             raise ParameterError("a level does not fit the bits of its column")
         packed[rows] = pack_codes(numbers, bits)
     return packed
-
-
-def pack_codes(codes: Tensor, bits: Tensor) -> Tensor:
-    """Codes side by side as `MixedMatrix` has them.
-
-    Args:
-        codes: Shape (m, d), whole numbers, each within its column's bits.
-        bits: Shape (d,), uint8.
-
-    Returns:
-        Shape (m, ⌈Σ bits / 8⌉), uint8; bits that no number needs are 0.
-    """
-    byte, shift, _ = _windows(bits)
-    packed = torch.empty(len(codes), row_bytes(bits), dtype=torch.uint8)
-    for rows in row_slices(len(codes)):
-        words = codes[rows].T.int() << shift
-        bytes_ = torch.zeros(packed.shape[1] + 2, words.shape[1], dtype=torch.int32)
-        for place, part in enumerate((words >> 16, words >> 8 & 255, words & 255)):
-            bytes_.index_add_(0, byte + place, part)  # numbers share a byte, never a bit
-        packed[rows] = bytes_[: packed.shape[1]].T.to(torch.uint8)
-    return packed
-
-
-def _windows(bits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each column: its first byte, its number's distance from a window's end, and its mask."""
-    wide = bits.int()
-    start = wide.cumsum(0, dtype=torch.int32) - wide
-    mask = torch.bitwise_left_shift(torch.ones_like(wide), wide) - 1
-    return start >> 3, (_WINDOW - (start & 7) - wide).unsqueeze(1), mask.unsqueeze(1)
 
 
 def _least_and_most(matrices: Sequence[MixedMatrix]) -> tuple[int, int]:

@@ -1,13 +1,16 @@
-"""Small whole numbers packed at a fixed number of bits."""
+"""Small whole numbers packed at few bits: of one width, or of one for each column."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from engine.errors import FormatError, ParameterError
+from engine.rows import row_slices
 
+WINDOW_BITS = 24  # read at once
 _BLOCK = 1 << 16  # numbers at once; a multiple of 8, so that each block ends with a whole byte
 
 
@@ -34,19 +37,15 @@ def pack_integers(values: Tensor, bits: int) -> Tensor:
     Raises:
         ParameterError: If a value does not fit.
     """
-    array = values.cpu().numpy()
-    if array.size and (array.min() < 0 or int(array.max()) >> bits):
+    values = values.cpu()
+    if values.numel() and (int(values.min()) < 0 or int(values.max()) >> bits):
         raise ParameterError(
-            f"values {array.min()} … {array.max()} do not fit {bits} bits; use more bits"
+            f"values {int(values.min())} … {int(values.max())} do not fit {bits} bits; use more "
+            "bits"
         )
-    shifts = np.arange(bits - 1, -1, -1)
-    packed = np.empty(packed_bytes(len(array), bits), dtype=np.uint8)
-    for start in range(0, len(array), _BLOCK):
-        flags = (array[start : start + _BLOCK, None] >> shifts & 1).astype(np.uint8)
-        block = np.packbits(flags.ravel())
-        first = packed_bytes(start, bits)
-        packed[first : first + len(block)] = block
-    return torch.from_numpy(packed)
+    eights = pad(values, (0, -len(values) % 8)).view(-1, 8)  # of any width whole bytes
+    packed = pack_codes(eights, torch.full((8,), bits, dtype=torch.uint8))
+    return packed.flatten()[: packed_bytes(len(values), bits)]
 
 
 def unpack_integers(packed: Tensor, bits: int, length: int) -> Tensor:
@@ -78,3 +77,37 @@ def unpack_integers(packed: Tensor, bits: int, length: int) -> Tensor:
         flags = np.unpackbits(block, count=count * bits).reshape(count, bits)
         values[start : start + count] = flags @ places
     return torch.from_numpy(values)
+
+
+def row_bytes(bits: Tensor) -> int:
+    """Bytes of one row whose columns have these bits: whole bytes."""
+    return packed_bytes(int(bits.sum()), 1)
+
+
+def pack_codes(codes: Tensor, bits: Tensor) -> Tensor:
+    """Pack whole numbers row by row, most significant bit first, every row from a whole byte.
+
+    Args:
+        codes: Shape (m, d), whole numbers, each within its column's bits.
+        bits: Shape (d,), uint8.
+
+    Returns:
+        Shape (m, ⌈Σ bits / 8⌉), uint8; bits that no number needs are 0.
+    """
+    byte, shift, _ = windows_of(bits)
+    packed = torch.empty(len(codes), row_bytes(bits), dtype=torch.uint8)
+    for rows in row_slices(len(codes)):
+        words = codes[rows].T.int() << shift
+        bytes_ = torch.zeros(packed.shape[1] + 3, words.shape[1], dtype=torch.int32)
+        for place, part in enumerate((words >> 16, words >> 8 & 255, words & 255)):
+            bytes_.index_add_(0, byte + place, part)  # numbers share a byte, never a bit
+        packed[rows] = bytes_[: packed.shape[1]].T.to(torch.uint8)
+    return packed
+
+
+def windows_of(bits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each column: its first byte, its number's distance from a window's end, and its mask."""
+    wide = bits.int()
+    start = wide.cumsum(0, dtype=torch.int32) - wide
+    mask = torch.bitwise_left_shift(torch.ones_like(wide), wide) - 1
+    return start >> 3, (WINDOW_BITS - (start & 7) - wide).unsqueeze(1), mask.unsqueeze(1)

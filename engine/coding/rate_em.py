@@ -10,17 +10,19 @@ from torch import Tensor
 
 from engine.clustering.statistics import CHUNK_ROWS, ScatterStatistics
 from engine.clustering.weighted_rows import WeightedRows, weighted_sum
-from engine.coding.allocation import BitAllocation, allocate_bits
-from engine.coding.levels import NORMAL_LOSSES
-from engine.coding.mixed import round_columns, row_bytes
-from engine.coding.trellis import LEAST_BYTES, TRELLIS_LOSSES
+from engine.coding.allocation import (
+    PATH_LOSSES,
+    SINGLE_LOSSES,
+    BitAllocation,
+    allocate_bits,
+)
+from engine.coding.mixed import round_columns
+from engine.coding.packing import row_bytes
+from engine.coding.trellis import LEAST_BYTES
 from engine.rows import row_slices
 
-_LOSSES = torch.tensor((0.0, *NORMAL_LOSSES))
 # What the trellis leaves of what single numbers lose; no row is sent through it before the end.
-_LEFT = torch.tensor(
-    [1.0, *(own / single for own, single in zip(TRELLIS_LOSSES, NORMAL_LOSSES, strict=False))]
-)
+_LEFT = (PATH_LOSSES / SINGLE_LOSSES[: len(PATH_LOSSES)]).float()
 _ADDED_ROWS = 4 * CHUNK_ROWS  # at once: as many as a few hundred columns take no half second for
 _EMPTIED = 1e-3  # of its energy left: float32 products keep 1e-7 of what was taken away
 
@@ -57,7 +59,7 @@ class CodedSubspace:
         rounded = round_columns(coordinates, self.steps, self.bits).mul_(self.steps)
         squares = coordinates.square()
         # The basis is rounded as well, which costs a row the more the longer its coordinates are.
-        kept = squares @ (1 - _LOSSES[self.basis_bits.long()])
+        kept = squares @ (1 - SINGLE_LOSSES[self.basis_bits.long()].float())
         lost = rounded.sub_(coordinates).square_()
         if row_bytes(self.bits) >= LEAST_BYTES:
             lost = lost.mul_(_LEFT[self.bits.long()])

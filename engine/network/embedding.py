@@ -319,7 +319,6 @@ class SubspaceEmbedding(nn.Module):
                 basis=bases[c],
                 offset=offsets[c],
                 bits=coding.bits if isinstance(coding, Coding) else bits[c],
-                trellis=isinstance(coding, MixedCoding) and coding.trellises[c],
                 steps=steps[c],
                 basis_bits=coding.basis_bits if isinstance(coding, Coding) else basis_bits[c],
                 basis_steps=basis_steps[c],

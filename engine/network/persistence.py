@@ -5,7 +5,6 @@ Imported by `engine.network.registration` once transformers is; see README.md in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -17,24 +16,21 @@ from transformers.quantizers.auto import (
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from engine.coding.mixed import MixedCoding
 from engine.errors import FormatError
 from engine.network.embedding import SubspaceEmbedding
 from engine.network.shape import LayerShape
 from engine.network.surgery import Swap
 from engine.sources.models import COMPRESSED as METHOD
 
-_PLAIN, _EVEN, _SINGLE, _CODED = 1, 2, 3, 4
-"""Formats: of all that is not coded, as older versions read it; of coded plans in development
-versions, with levels evenly apart, and with levels of single numbers; of coded plans."""
-_READ = (_PLAIN, _SINGLE, _CODED)
+_PLAIN, _OLD, _CODED = 1, (2, 3), 4
+"""Formats: of all that is not coded, as older versions read it; of coded plans before any release,
+of other levels; of coded plans."""
+_READ = (_PLAIN, _CODED)
 
 
-def _format_of(layer: Mapping[str, Any]) -> int:
-    """The format that a layer's sizes are written in: what is said of its coding tells."""
-    coding = layer.get("coding")
-    if not isinstance(coding, Mapping) or "row_bytes" not in coding:
-        return _PLAIN
-    return _CODED if "trellis" in coding else _SINGLE
+def _format_of(shape: LayerShape) -> int:
+    return _CODED if isinstance(shape.coding, MixedCoding) else _PLAIN
 
 
 class SubspaceConfig(QuantizationConfigMixin):
@@ -54,7 +50,7 @@ class SubspaceConfig(QuantizationConfigMixin):
         Raises:
             FormatError: If a version wrote it that this one cannot read.
         """
-        if format_version == _EVEN:
+        if format_version in _OLD:
             raise FormatError(
                 "this model holds coded subspaces of a development version of subspace-atlas, "
                 "whose levels this one does not know; compress the model it was made from again"
@@ -84,14 +80,7 @@ class SubspaceConfig(QuantizationConfigMixin):
                 f"quantization_config in config.json needs exactly {sorted(known)}, got "
                 f"{sorted(config_dict)}; the file is damaged"
             )
-        layer = config_dict.get("layer", {})
-        config = cls(layer, version)
-        # What is no layer at all is refused where it is read.
-        if isinstance(layer, Mapping) and version != _format_of(layer):
-            raise FormatError(
-                f"config.json says format {version}, and describes a layer of format "
-                f"{_format_of(layer)}; the file is damaged"
-            )
+        config = cls(config_dict.get("layer", {}), version)
         return (config, kwargs) if return_unused_kwargs else config
 
 
@@ -102,7 +91,13 @@ class SubspaceQuantizer(HfQuantizer):
     swap: Swap | None = None
 
     def _process_model_before_weight_loading(self, model: Any, **_: object) -> None:  # noqa: ANN401
-        shape = LayerShape.from_dict(cast("SubspaceConfig", self.quantization_config).layer)
+        config = cast("SubspaceConfig", self.quantization_config)
+        shape = LayerShape.from_dict(config.layer)
+        if config.format_version != _format_of(shape):
+            raise FormatError(
+                f"config.json says format {config.format_version}, and describes a layer of "
+                f"format {_format_of(shape)}; the file is damaged"
+            )
 
         def make(padding_idx: int | None, scale: float | Tensor | None) -> SubspaceEmbedding:
             return SubspaceEmbedding.empty(shape, padding_idx=padding_idx, scale=scale)
@@ -181,8 +176,7 @@ def attach(model: Any, swap: Swap) -> None:  # noqa: ANN401 - PreTrainedModel, n
     if not hasattr(model, "config"):
         return
     shape = swap.embedding.shape
-    layer = shape.as_dict()
-    config = SubspaceConfig(layer, _format_of(layer))
+    config = SubspaceConfig(shape.as_dict(), _format_of(shape))
     quantizer = SubspaceQuantizer(config)
     quantizer.swap = swap
     model.config.quantization_config = config

@@ -134,7 +134,7 @@ class LayerShape:
             )
         values = cast("Mapping[str, Any]", values)
         try:
-            coding = cast("dict[str, Any] | None", values["coding"])
+            coding = values["coding"]
             lists: dict[str, Any] = {
                 "sizes": tuple(values["sizes"]),
                 "dimensions": tuple(values["dimensions"]),

@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 
 from engine.coding.codes import unpack_levels
 from engine.coding.mixed import unpack_columns
+from engine.coding.trellis import LEAST_BYTES
 from engine.rows import BLOCK_ROWS
 
 
@@ -23,7 +24,6 @@ class SmallLayer:
             each vector has bits of its own, the codes of the transpose, d rows.
         offset: As stored, shape (d,), or None.
         bits: Of coded coordinates, one number or one of each column, shape (j_c,); None for floats.
-        trellis: Whether columns of coordinates have the levels of a trellis.
         steps: Of coded coordinates, shape (j_c,); their dtype is the one to compute in.
         basis_bits: Of a basis, likewise; 16 for the bits of float16.
         basis_steps: Of a coded basis, shape (j_c,), the bits of float16.
@@ -33,7 +33,6 @@ class SmallLayer:
     basis: Tensor
     offset: Tensor | None
     bits: int | Tensor | None
-    trellis: bool
     steps: Tensor | None
     basis_bits: int | Tensor | None
     basis_steps: Tensor | None
@@ -65,7 +64,7 @@ class SmallLayer:
         if self.bits is None or self.steps is None:
             return stored
         if isinstance(self.bits, Tensor):
-            levels = unpack_columns(stored, self.bits, trellis=self.trellis)
+            levels = unpack_columns(stored, self.bits, trellis=stored.shape[1] >= LEAST_BYTES)
         else:
             levels = unpack_levels(stored, self.bits, self.steps.shape[0])
         return levels.to(self.steps.dtype).mul_(self.steps)

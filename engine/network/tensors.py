@@ -7,9 +7,9 @@ from torch import Tensor
 
 from engine.coding.codes import Stored, parts_of
 from engine.coding.levels import MOST_BITS
-from engine.coding.mixed import MixedCoding, row_bytes
-from engine.coding.packing import bits_for, pack_integers
-from engine.coding.trellis import WINDOW
+from engine.coding.mixed import MixedCoding
+from engine.coding.packing import bits_for, pack_integers, row_bytes
+from engine.coding.trellis import LEAST_BYTES, WINDOW
 from engine.errors import FormatError
 from engine.factorization import Factorization
 from engine.network.shape import LayerShape
@@ -85,7 +85,7 @@ def check_bits(shape: LayerShape, bits: Tensor, basis_bits: Tensor) -> None:
     """
     assert isinstance(shape.coding, MixedCoding)
     coding = shape.coding
-    limits = [WINDOW if trellis else MOST_BITS for trellis in coding.trellises]
+    limits = [WINDOW if width >= LEAST_BYTES else MOST_BITS for width in coding.row_bytes]
     for own, expected, most in (
         (bits, coding.row_bytes, limits),
         (basis_bits, coding.basis_row_bytes, [MOST_BITS] * shape.k),

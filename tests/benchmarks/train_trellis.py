@@ -2,6 +2,10 @@
 
     python -m tests.benchmarks.train_trellis
 
+Writes `trellis.safetensors` into the current folder, not over the package's: saved files are
+decoded with its levels, and others need a new schema and format
+(`tests/engine/coding/test_golden.py`).
+
 Lloyd's algorithm with Viterbi's in it: every number goes to the level of the best path through its
 row, every level to the mean of its numbers. Levels of few bits start in random order, which suits
 them best; those of many would find no good one that way, and start as levels of single numbers do
@@ -19,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.coding.levels import NORMAL_LOSSES
-from engine.coding.trellis import LEVEL_FILE, LEVEL_UNIT, STATES, WINDOW, find_paths
+from engine.coding.trellis import LEVEL_UNIT, STATES, WINDOW, find_paths
 
 COMMAND = "python -m tests.benchmarks.train_trellis"
 ROUNDS, TRAINED, MEASURED, NUMBERS = 20, 6000, 4000, 64  # rows, and numbers of a row
@@ -31,7 +35,7 @@ def main() -> None:
     """Train, measure, write the levels and the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("assets/results"))
-    parser.add_argument("--levels", type=Path, default=LEVEL_FILE)
+    parser.add_argument("--levels", type=Path, default=Path("trellis.safetensors"))
     options = parser.parse_args()
     torch.manual_seed(0)
     levels = torch.empty(WINDOW, STATES)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.coding.mixed import MixedMatrix, pack_codes, row_bytes
-from engine.coding.trellis import LEAST_BYTES
+from engine.coding.mixed import MixedMatrix
+from engine.coding.packing import pack_codes
 from engine.factorization import Factorization, FitRecord
 from engine.table import EmbeddingTable
 
@@ -26,7 +26,6 @@ def coded_plan(
     affine: bool = False,
     sizes: Sequence[int] | None = None,
     most_bits: int = 5,
-    trellis: bool = True,
     seed: int = 0,
 ) -> Factorization:
     """A coded plan, its rows about as long as those of a normal table.
@@ -38,8 +37,6 @@ def coded_plan(
         affine: Whether subspaces have offsets.
         sizes: n_1 … n_k; drawn where left out.
         most_bits: Of a coordinate.
-        trellis: Whether levels hang on the bits before a number too, as those of fits do; not so
-            in what development versions wrote.
         seed: Of all that is drawn.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -51,7 +48,7 @@ def coded_plan(
     counts = labels.bincount(minlength=k).tolist()
     bases = [random_mixed(width, j, 8, generator, turned=True) for j in dimensions]
     blocks = [
-        random_mixed(count, j, most_bits, generator, trellis=trellis)
+        random_mixed(count, j, most_bits, generator)
         for count, j in zip(counts, dimensions, strict=True)
     ]
     offsets = [torch.randn(width, generator=generator).half() for _ in dimensions]
@@ -71,7 +68,6 @@ def random_mixed(
     generator: torch.Generator,
     *,
     turned: bool = False,
-    trellis: bool = False,
 ) -> MixedMatrix:
     """Random codes of random bits; all columns spread about as far, whatever their bits."""
     bits = torch.randint(1, most_bits + 1, (columns,), generator=generator).to(torch.uint8)
@@ -81,7 +77,6 @@ def random_mixed(
         steps=steps.half() if turned else steps,
         bits=bits,
         turned=turned,
-        trellis=trellis and row_bytes(bits) >= LEAST_BYTES,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,60 @@ def test_pattern_that_would_not_end_is_stopped() -> None:
     with pytest.raises(ParameterError, match="took more than 2 s and was stopped"):
         find_tokens(["a" * 60 + "!"] * 3, "(a|a|b)+(a|aa)+$", by="regex")
     assert time.monotonic() - began < 10  # 2 s on an idle machine
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "a{1000000000}b",
+        "a{1001,}",
+        "a{,1001}",
+        "a{2,1001}",
+        "(?x)a{ 1001 }",
+        "a{" + "9" * 5000 + "}",
+        "((a{1000}){1000}){1000}b",
+        "((a{100}){0,100}){100}",
+        r"\\\n{1001}",
+    ],
+)
+def test_repeats_that_would_fill_the_memory_are_refused(pattern: str) -> None:
+    with pytest.raises(ParameterError, match=r"a count in braces may be 1,000 at most, .* or \+$"):
+        find_tokens(WORDS, pattern, by="regex")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["(?R)", "((?R)|t)*ok", "(a|(?1))", "(?<x>a|(?&x))", "(?<x>a|(?P>x))", "((?-1)|a)", "(?+1)(a)"],
+)
+def test_recursion_that_would_fill_the_memory_is_refused(pattern: str) -> None:
+    with pytest.raises(ParameterError, match=r"calls a part of itself, .* write that part out"):
+        find_tokens(WORDS, pattern, by="regex")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rows"),
+    [
+        (r"^[a-z]{2,20}$", [0, 2, 8]),
+        (r"^.{1,9}r.{0,1000}i", [0, 1, 2, 8]),
+        (r"\{1001}", []),
+        (r"\(?R", [0, 1, 2, 8]),
+        (r"(?i:B)(?-i:e)(?=r)(?P<x>r)(?P=x)?", [0, 1]),
+    ],
+)
+def test_other_braces_and_question_marks_are_fine(pattern: str, rows: list[int]) -> None:
+    assert find_tokens(WORDS, pattern, by="regex").rows.tolist() == rows
+
+
+def test_memory_that_does_not_suffice_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("regex.compile", lambda *_: SimpleNamespace(search=fail))
+    with pytest.raises(ParameterError, match="took more than the memory there is and was stopped"):
+        find_tokens(WORDS, "a", by="regex")
+    monkeypatch.setattr("regex.compile", fail)
+    with pytest.raises(ParameterError, match="is no regular expression: too large; look for"):
+        find_tokens(WORDS, "a", by="regex")
 
 
 def test_too_long_and_unknown_are_refused() -> None:

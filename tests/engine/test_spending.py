@@ -67,3 +67,22 @@ def test_bits_of_a_large_cluster_cost_more() -> None:
     # A tenth of the rows has a tenth of the energy, and a bit of theirs costs a tenth.
     whole = spending.spend_bits(points, labels, 5, 3)
     assert abs(int(spent.bought[0].sum()) - int(whole.bought[0].sum())) <= 2
+
+
+def test_empty_clusters_get_nothing_and_change_nothing() -> None:
+    points, labels = lessons.uneven_clusters()
+    full, gap = (spending.spend_bits(points, own, 5, 3) for own in (labels, labels + labels // 2))
+    assert (gap.budget, gap.lost_bought) == (full.budget, pytest.approx(full.lost_bought))
+    assert not bool(gap.bought[2].any())
+    assert torch.equal(gap.bought[[0, 1, 3]], full.bought)
+    dimensions = spending.spend_budget(points, labels + labels // 2, 5).bought
+    assert dimensions[2] == 0
+
+
+def test_rows_of_zeros_lose_nothing() -> None:
+    points, labels = torch.zeros(30, 6).double(), torch.arange(30) % 3
+    spent = spending.spend_bits(points, labels, 2, 3)
+    assert (spent.lost_even, spent.lost_bought, int(spent.bought.sum())) == (0, 0, 0)
+    dimensions = spending.spend_budget(points, labels, 2)
+    assert (dimensions.lost_even, dimensions.lost_bought) == (0, 0)
+    assert not bool(dimensions.spectra.any())

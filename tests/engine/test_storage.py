@@ -335,7 +335,6 @@ def test_damage_to_coded_factors_is_said(name: str, tmp_path: Path) -> None:
     dimensions=st.lists(st.integers(0, 9), min_size=1, max_size=5),
     affine=st.booleans(),
     most_bits=st.integers(1, 10),
-    trellis=st.booleans(),
     seed=st.integers(0, 999),
 )
 @settings(max_examples=60, deadline=None)
@@ -345,25 +344,17 @@ def test_a_coded_plan_comes_back_bit_for_bit(
     dimensions: list[int],
     affine: bool,
     most_bits: int,
-    trellis: bool,
     seed: int,
 ) -> None:
     folder = tmp_path_factory.mktemp("plan")
-    found = coded_plan(
-        rows, 9, dimensions, affine=affine, most_bits=most_bits, trellis=trellis, seed=seed
-    )
+    found = coded_plan(rows, 9, dimensions, affine=affine, most_bits=most_bits, seed=seed)
     found.save(folder)
     tensors = stored_tensors(folder)
     assert found.stored_bytes == sum(size for _, size in tensors.values())
     assert len(tensors) == (6 + affine) * found.k + (found.k > 1)
     header = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
     assert found.coding is not None
-    assert trellis or not found.coding.trellis  # type: ignore[union-attr]
     assert header["schema"] == 5
-    if not trellis:  # as development versions wrote it, who knew of no other
-        header["schema"] = 4
-        del header["coding"]["trellis"]
-        (folder / RECORD_FILE).write_text(json.dumps(header), encoding="utf-8")
     loaded = Factorization.load(folder)
     assert torch.equal(loaded.labels, found.labels)
     assert torch.equal(loaded.reconstruct(), found.reconstruct())
@@ -374,14 +365,47 @@ def test_a_coded_plan_comes_back_bit_for_bit(
         loaded.quantize(bits=8)
 
 
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("coded", [True, False])
+def test_offsets_that_are_no_numbers_are_refused(
+    coded: bool, number: float, tmp_path: Path
+) -> None:
+    points = torch.randn(20, 7, generator=torch.Generator().manual_seed(0))
+    plan = coded_plan(20, 7, (3,), affine=True) if coded else None
+    (plan or engine.factorize(points, k=1, j=2, affine=True)).save(tmp_path)
+    Factorization.load(tmp_path)
+    offset = torch.zeros(7, dtype=torch.float16 if coded else torch.float32)
+    offset[3] = number
+    change_tensors(**{"offset.0": offset})(tmp_path)
+    with pytest.raises(FormatError, match="is damaged: offsets must be finite"):
+        Factorization.load(tmp_path)
+
+
+def test_long_rows_without_a_trellis_are_refused(tmp_path: Path) -> None:
+    """They would be decoded to other rows."""
+    coded_plan(5, 40, (40,), most_bits=4).save(tmp_path)
+    header = json.loads((tmp_path / RECORD_FILE).read_text(encoding="utf-8"))
+    for trellis in (True, False):
+        header["coding"]["trellis"] = trellis
+        (tmp_path / RECORD_FILE).write_text(json.dumps(header), encoding="utf-8")
+        if trellis:  # as was written for a while
+            Factorization.load(tmp_path)
+    with pytest.raises(FormatError, match="trellis must say whether any row is of one, got False"):
+        Factorization.load(tmp_path)
+
+
 def zeros(*shape: int) -> torch.Tensor:
     return torch.zeros(*shape, dtype=torch.uint8)
 
 
 MIXED = {"row_bytes": [3, 0, 1], "basis_row_bytes": [4, 0, 1], "bits": [3, 5], "basis_bits": [2, 8]}
 MIXED_DAMAGES: dict[str, tuple[Damage, str]] = {
-    "levels of another kind": (change_header(schema=4), "disagree"),
-    "levels of no kind": (change_header(coding=MIXED | {"trellis": "no"}), "is damaged"),
+    "levels evenly apart": (change_header(schema=3), "of a development version, whose levels"),
+    "levels of single numbers": (change_header(schema=4), "of a development version, whose levels"),
+    "a trellis in short rows": (change_header(coding=MIXED | {"trellis": True}), "got True"),
+    "levels of no kind": (change_header(coding=MIXED | {"trellis": "no"}), "got 'no'"),
+    "a coding that is a name": (change_header(coding="row_bytes"), "got 'row_bytes'"),
+    "a coding that is a list": (change_header(coding=["row_bytes"]), r"got \['row_bytes'\]"),
     "of schema 2": (change_header(schema=2), "json and factorization.safetensors disagree"),
     "of an old schema": (change_header(schema=1), r"should hold .*it holds \['coding'"),
     "no coding": (change_header(coding=None), "is damaged"),
@@ -419,8 +443,8 @@ MIXED_DAMAGES: dict[str, tuple[Damage, str]] = {
         r"damaged: codes and bits must be uint8, and one step a column",
     ),
     "bits that fill other bytes": (
-        change_tensors(**{"coordinates.0.bits": zeros(5) + 12}),
-        r"5 columns of 60 bits in all need codes \(rows, 8\)",
+        change_tensors(**{"coordinates.0.bits": zeros(5) + 10}),
+        r"5 columns of 50 bits in all need codes \(rows, 7\)",
     ),
     "codes short": (
         change_tensors(**{"coordinates.0": zeros(61, 1)}),

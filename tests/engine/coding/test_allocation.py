@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from engine.coding.allocation import BitAllocation, allocate_bits
+from engine.coding.allocation import VECTOR_BYTES, BitAllocation, allocate_bits
 from engine.coding.levels import MOST_BITS, NORMAL_LOSSES
 from engine.coding.trellis import TRELLIS_LOSSES, WINDOW
 
@@ -102,6 +102,25 @@ def test_row_bits_are_whole_bytes() -> None:
         price=0.0,
     )
     assert found.row_bits.tolist() == [8.0, 8.0, 0.0]
+
+
+@given(spectra(), st.integers(0, 400))
+@settings(max_examples=120, deadline=None)
+def test_something_is_bought_where_anything_fits(
+    problem: tuple[Tensor, Tensor], budget: int
+) -> None:
+    energies, counts = problem
+    cheapest = torch.where(energies.amax(dim=1) > 0, counts, torch.inf).min()
+    fits = float(cheapest) + energies.shape[1] + VECTOR_BYTES <= budget
+    assert bool(allocate_bits(energies, counts, budget).bits.any()) == fits
+
+
+def test_a_cheap_subspace_is_bought_where_the_price_would_buy_a_dear_one() -> None:
+    energies = torch.tensor([[0.1], [1.0]]).double() * torch.exp(-0.3 * torch.arange(20))
+    counts = torch.tensor([2.0, 50.0]).double()
+    found = allocate_bits(energies, counts, 39)
+    assert (found.bits > 0).nonzero().tolist() == [[0, 0]]
+    assert found.stored_bytes(counts) == 32  # two bytes a row, one of each number of the vector
 
 
 def test_nothing_is_bought_where_nothing_fits() -> None:

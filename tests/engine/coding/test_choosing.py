@@ -13,7 +13,7 @@ from torch import Tensor
 import engine
 from engine.clustering.weighted_rows import WeightedRows
 from engine.coding.choosing import CODED_KS, ChosenFit, fit_cheapest
-from engine.coding.fitting import CodedRequest, fit_coded, settle
+from engine.coding.fitting import CodedRequest, Settled, fit_coded, settle
 from engine.compression import compress_table
 from engine.errors import Cancelled, ParameterError
 from engine.plans import CompressionConfig, check_fit_memory
@@ -105,6 +105,17 @@ def test_no_room_for_any_says_so_of_the_least() -> None:
         choose(spectrum(), 20)
     with pytest.raises(ParameterError, match="scale the matrix"):
         choose(1e-25 * spectrum().double(), 3000)
+
+
+def test_only_want_of_room_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_at_two(rows: WeightedRows, request: CodedRequest, **rest: ProgressCallback) -> Settled:
+        if request.k == 2:
+            raise ParameterError("something else")
+        return settle(rows, request, **rest)
+
+    monkeypatch.setattr("engine.coding.choosing.settle", fail_at_two)
+    with pytest.raises(ParameterError, match="something else"):
+        choose(spectrum(), 3000)
 
 
 def test_progress_never_goes_back_and_names_the_k() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.coding.encoding import encode_rows
-from engine.coding.mixed import round_columns
+from engine.coding.mixed import round_columns, unpack_columns
 from engine.errors import Cancelled
 
 
@@ -66,6 +66,47 @@ def test_rounds_pay_where_bits_are_few() -> None:
     assert refitted.lost < 0.97 * plain.lost
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_bases_are_refitted_to_rows_by_their_weight(seed: int) -> None:
+    points, weights, _ = problem(300, 24, 12, seed)
+    points[60:] = torch.randn(240, 24, generator=torch.Generator().manual_seed(seed))
+    weights[60:] *= 1e-3
+    _, vectors = torch.linalg.eigh((points * weights.unsqueeze(1)).T @ points)
+    basis, widths = vectors.flip(1).T[:12].contiguous(), (as_bits(1, 12), as_bits(4, 12))
+    plain = encode_rows(points, weights, basis, widths, rounds=0)
+    refitted = encode_rows(points, weights, basis, widths, rounds=3)
+    # Fitted to the many rows that hardly count it would lose more, and be thrown away.
+    assert refitted.lost < 0.95 * plain.lost
+
+
+@pytest.mark.parametrize("j", [6, 40])
+def test_steps_are_the_least_squares_of_the_levels_that_were_found(j: int) -> None:
+    points, weights, basis = problem(300, 2 * j, j, 6)
+    found = encode_rows(points, weights, basis, (as_bits(2, j), as_bits(4, j)), rounds=0)
+    coordinates = found.coordinates
+    levels = unpack_columns(coordinates.codes, coordinates.bits, trellis=coordinates.trellis)
+    numbers = points @ torch.linalg.pinv(found.basis.decode())
+    left = weights @ (levels * (numbers - coordinates.steps * levels))
+    # Nothing along the levels is left, but for float32 sums.
+    assert float((left / (weights @ (levels * numbers))).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize(("power", "bits"), [(0.0, 3), (3.0, 5)])
+def test_quantisers_are_as_wide_as_columns_that_are_not_normal_need(
+    power: float, bits: int
+) -> None:
+    """Evenly spread, or mostly small with a few far out."""
+    normal = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0))
+    points = normal**power if power else torch.special.ndtr(normal) - 0.5
+    found = encode_rows(
+        points, torch.ones(2000), torch.eye(4), (as_bits(bits, 4), as_bits(12, 4)), rounds=0
+    )
+    steps = points.square().mean(dim=0).sqrt()  # what suits normal numbers
+    levels = round_columns(points, steps, as_bits(bits, 4))
+    fitted = levels * (levels * points).sum(dim=0) / levels.square().sum(dim=0)
+    assert found.lost < 0.75 * true_loss(points, torch.ones(2000), fitted)
+
+
 def test_many_bits_along_every_direction_lose_next_to_nothing() -> None:
     points, weights, basis = problem(50, 8, 8, 1)
     found = encode_rows(points, weights, basis, (as_bits(10, 8), as_bits(12, 8)), rounds=2)
@@ -108,6 +149,7 @@ def test_rows_block_by_block_are_rows_at_once(j: int, monkeypatch: pytest.Monkey
     assert found.lost == pytest.approx(whole.lost, rel=1e-3)
     assert told == sorted(told)
     assert (told[0], told[-1]) == (0, 600)
+    assert told.count(0) == 2 * 43  # after each product, and each trial of steps
     # Where paths are looked for, five rows at a time: as many as any block has, and what is left.
     assert len(set(told)) == 1 + 2 * (2 * 43 if j == 40 else 1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from engine.clustering.weighted_rows import WeightedRows
-from engine.coding.fitting import CodedFit, CodedRequest, fit_coded
+from engine.coding.fitting import CodedFit, CodedRequest, fit_coded, settle
 from engine.coding.packing import bits_for, packed_bytes
 from engine.errors import Cancelled, ParameterError
 from engine.progress import Progress, ignore_progress
@@ -126,6 +128,17 @@ def test_the_same_rows_give_the_same_codes_and_a_start_of_ones_own_is_used() -> 
     assert not found.converged
 
 
+def test_it_starts_from_classes_by_what_there_is_to_lose_of_a_row() -> None:
+    points = spectrum()
+    weights = torch.rand(500, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    request = CodedRequest(k=4, max_bytes=3000, affine=False, max_iterations=1, tolerance=0)
+    found = settle(WeightedRows.of(points, weights), request, progress=ignore_progress)
+    energies = weights * points.double().square().sum(dim=1)
+    classes = [energies[found.step.labels == cluster] for cluster in range(4)]
+    assert [len(one) for one in classes] == [125] * 4
+    assert all(bool(a.max() <= b.min()) for a, b in itertools.pairwise(classes))
+
+
 def test_rows_of_zeros_cost_nothing() -> None:
     found = fit(torch.zeros(20, 6), max_bytes=100)
     assert not bool(decode(found).any())
@@ -182,6 +195,16 @@ def test_the_scale_of_the_numbers_decides_nothing(scale: float) -> None:
 def test_offsets_too_small_for_float16_are_refused() -> None:
     with pytest.raises(ParameterError, match="scale the matrix up or leave affine out"):
         fit(1e-8 * spectrum(), max_bytes=3000, affine=True)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-30])
+def test_a_long_row_that_hardly_counts_does_not_vouch_for_offsets(weight: float) -> None:
+    """They would be rounded to zero, and all that carries weight be lost without a word."""
+    points, weights = torch.full((500, 24), 1e-8), torch.ones(500, dtype=torch.float64)
+    points[0], weights[0] = 1.0, weight
+    with pytest.raises(ParameterError, match=r"no row that carries weight is longer than 4\.9e-08"):
+        fit(points, weights, max_bytes=3000, affine=True)
+    fit(points, weights, max_bytes=3000)
 
 
 def test_progress_never_goes_back_and_comes_block_by_block() -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from engine.coding import trellis
 from engine.coding.levels import NORMAL_LOSSES, levels_of
-from engine.coding.mixed import pack_codes, unpack_columns
+from engine.coding.mixed import unpack_columns
+from engine.coding.packing import pack_codes
 from engine.coding.trellis import (
     LEVEL_UNIT,
     STATES,

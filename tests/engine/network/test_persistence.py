@@ -268,6 +268,7 @@ def test_labels_of_another_layer_are_refused(folder: Path) -> None:
     [
         ({"format_version": 5}, "written in format 5, .* reads up to 4; update"),
         ({"format_version": 2}, "of a development version .*; compress the model"),
+        ({"format_version": 4}, "says format 4, and describes a layer of format 1"),
         ({"layer": None}, "a layer's sizes need exactly .* got None"),
         ({"layer": []}, r"a layer's sizes need exactly .* got \[\]"),
         ({"layer": {"rows": 97}}, "a layer's sizes need exactly"),
@@ -302,6 +303,8 @@ def test_a_configuration_that_lacks_a_key_is_refused(folder: Path, key: str) -> 
         ({"dimensions": [1.5, 0, 10, 2]}, "cannot lie in subspaces"),
         ({"affine": True}, "lacks offsets"),
         ({"coding": 4}, "a layer's sizes cannot be read"),
+        ({"coding": "row_bytes"}, "a coding must be a mapping, got 'row_bytes'"),
+        ({"coding": ["row_bytes"]}, r"a coding must be a mapping, got \['row_bytes'\]"),
         ({"coding": {"bits": 5, "basis_bits": 16}}, "bits must be 8 or 4, got 5"),
         ({"coding": {"bytes": 5}}, "a layer's sizes cannot be read"),
     ],

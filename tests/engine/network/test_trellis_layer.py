@@ -125,29 +125,34 @@ def test_bits_out_of_range_are_refused_where_the_bytes_would_fit(plan: Factoriza
         layer.load_state_dict({"bits": bits}, strict=False)
 
 
-@pytest.mark.parametrize("damage", ["no trellis", "format 3", "format 1"])
-def test_a_folder_that_contradicts_itself_is_refused(
-    plan: Factorization, tmp_path: Path, damage: str
+@pytest.mark.parametrize(
+    ("version", "trellis", "message"),
+    [
+        (4, False, "trellis must say whether any row is of one, got False"),
+        (3, None, "of a development version .*; compress the model"),
+        (1, None, "describes a layer of format 4"),
+    ],
+)
+def test_a_folder_of_other_levels_is_refused(
+    plan: Factorization, tmp_path: Path, version: int, trellis: bool | None, message: str
 ) -> None:
     """It would be decoded to other rows."""
     model_of(plan).save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    settings = config["quantization_config"]
-    if damage == "no trellis":
-        del settings["layer"]["coding"]["trellis"]
-    else:
-        settings["format_version"] = int(damage[-1])
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(FormatError, match="describes a layer of format"):
+    change_settings(tmp_path, version, trellis)
+    with pytest.raises(FormatError, match=message):
         tf.BertModel.from_pretrained(tmp_path)
 
 
-def test_a_folder_of_a_development_version_is_read(tmp_path: Path) -> None:
-    plan = coded_plan(80, WIDTH, (40, 5), most_bits=4, trellis=False)
+def test_a_folder_that_says_so_of_its_trellis_is_read(plan: Factorization, tmp_path: Path) -> None:
     model = model_of(plan)
     model.save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    config["quantization_config"]["format_version"] = 3
-    del config["quantization_config"]["layer"]["coding"]["trellis"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    change_settings(tmp_path, 4, True)
     assert torch.equal(outputs_of(tf.BertModel.from_pretrained(tmp_path)), outputs_of(model))
+
+
+def change_settings(folder: Path, version: int, trellis: bool | None) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"]["format_version"] = version
+    if trellis is not None:
+        config["quantization_config"]["layer"]["coding"]["trellis"] = trellis
+    (folder / "config.json").write_text(json.dumps(config))
