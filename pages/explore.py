@@ -22,7 +22,7 @@ from pages.parts.atlas.subspaces import show_subspaces
 from pages.parts.atlas.token_card import show_token
 from pages.parts.atlas.tokens import listed, say_how_to_select, show_tokens
 from pages.parts.model_download import has_model
-from pages.parts.plan import choose_plan, controls_of, differs
+from pages.parts.plan import choose_plan, controls_of, differs, take_over
 from pages.parts.state import Source, View
 from pages.parts.wording import literal
 
@@ -100,15 +100,14 @@ def _tell_apart(view: View) -> None:
             "you press **Compress**.",
             width="content",
         )
-        controls = controls_of(view.config)
-        if controls is not None:
+        if controls_of(view.config) is not None:
             st.button(
                 "Set the sidebar to this one",
                 key="take-over",
                 type="tertiary",
                 icon=":material/keyboard_return:",
-                on_click=st.session_state.update,
-                args=(controls,),
+                on_click=take_over,
+                args=(view.config,),
             )
 
 

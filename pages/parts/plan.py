@@ -156,6 +156,11 @@ def controls_of(made: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
+def take_over(made: Mapping[str, Any]) -> None:
+    """Let the controls ask for a plan that was made, where they can; before they are drawn."""
+    st.session_state.update(controls_of(made) or {})
+
+
 def _size_controls(config: CompressionConfig) -> dict[str, Any] | None:
     if config.max_bytes is not None:
         share = coded_plan.share_of(config.max_bytes)

@@ -16,6 +16,7 @@ from engine.frontier import BytePoint, SizeCurves
 from pages.parts import evaluations, jobs, state
 from pages.parts.asking import Ask
 from pages.parts.check_chart import printed_loss
+from pages.parts.plan import take_over
 from pages.parts.state import Source, View
 from pages.parts.wording import decimals, energy, interval, literal, lost, short_bytes
 
@@ -173,6 +174,7 @@ def _show(promise: _Promise, table: EmbeddingTable, view: View) -> None:
             _show_check(promise, promise.check, table, said)
         row = st.container(horizontal=True)
         if row.button("See it on the map", icon=":material/scatter_plot:", key="promise-map"):
+            take_over(view.config)
             st.switch_page("pages/explore.py", query_params=_link(promise))
         if row.button("Its accuracy", icon=":material/fact_check:", key="promise-accuracy"):
             st.switch_page("pages/accuracy.py", query_params=_link(promise))

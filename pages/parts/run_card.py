@@ -22,7 +22,7 @@ from engine.run_differences import plan_figures
 from engine.runs import Run, RunLabel
 from engine.wording import name_svd
 from pages.parts import check_results, evaluations, inputs, reruns, run_list, run_words, state
-from pages.parts.plan import controls_of
+from pages.parts.plan import take_over
 from pages.parts.wording import fewer_or_more, literal, short_bytes
 
 _PAGES = {
@@ -179,7 +179,7 @@ def go_to(page: str, run: Run, **query: str) -> None:
     plan = run.id if run.record.kind == "compress" else run.record.config.get("run")
     state.choose_run(plan)
     if run.record.kind == "compress":  # the sidebar begins with what made it
-        st.session_state.update(controls_of(run.record.config) or {})
+        take_over(run.record.config)
     st.switch_page(page, query_params={**table, **({"run": plan} if plan else {}), **query})
 
 
