@@ -99,7 +99,7 @@ def test_coded_subspaces_of_a_share_of_the_bytes(
     assert shown["Bytes stored"] == (short_bytes(stored), f"{stored / 25600:.1%} of 25.6 kB")
     assert shown["Error"] == (
         f"{figures['relative_error']:.2%}",
-        f"SVD {figures['svd']['relative_error']:.2%}",
+        f"SVD, {figures['svd']['bits']} bits {figures['svd']['relative_error']:.2%}",
     )
     expect(page.get_by_text("4 coded subspaces")).to_be_visible()
     expect(page.get_by_text("another plan than the one in the sidebar")).to_have_count(0)
