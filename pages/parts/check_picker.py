@@ -40,7 +40,10 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
     # Those that can be run come first, each group in its own order.
     ordered = sorted(CHECKS.values(), key=lambda check: reasons[check.name] is not None)
     label = "Choose checks, then run them" if unfold else "Run checks again, or others"
-    with st.expander(label, expanded=unfold, key="checks", icon=":material/checklist:"):
+    place = f"checks-{view.run_id or 'shipped'}"
+    with st.expander(
+        label, expanded=unfold, key=place, icon=":material/checklist:", on_change="rerun"
+    ):
         row = st.container(horizontal=True, vertical_alignment="bottom")
         picked: list[str] = []
         for begin in range(0, len(ordered), _COLUMNS):
@@ -56,6 +59,8 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
             disabled=not picked or jobs.is_active("evaluate"),
             icon=":material/play_arrow:",
             key="run-checks",
+            on_click=_fold,  # the progress is above, and what is found comes below
+            args=(place,),
         )
         with row:
             options = _choose_options(picked)
@@ -63,6 +68,10 @@ def choose_checks(source: Source, table: EmbeddingTable, view: View, *, unfold: 
         params = {"run": view.run_id, "checks": picked, "options": asdict(options)}
         jobs.start("evaluate", source, params)
         st.rerun()  # the button then shows that it is busy
+
+
+def _fold(place: str) -> None:
+    st.session_state[place] = False
 
 
 def _choose(check: Check, reason: str | None) -> bool:
