@@ -173,8 +173,13 @@ def _show(promise: _Promise, table: EmbeddingTable, view: View) -> None:
         else:
             _show_check(promise, promise.check, table, said)
         row = st.container(horizontal=True)
-        if row.button("See it on the map", icon=":material/scatter_plot:", key="promise-map"):
-            take_over(view.config)
+        if row.button(
+            "See it on the map",
+            icon=":material/scatter_plot:",
+            key="promise-map",
+            on_click=take_over,  # before Compare draws those controls that both pages have
+            args=(view.config,),
+        ):
             st.switch_page("pages/explore.py", query_params=_link(promise))
         if row.button("Its accuracy", icon=":material/fact_check:", key="promise-accuracy"):
             st.switch_page("pages/accuracy.py", query_params=_link(promise))
