@@ -26,6 +26,7 @@ _LANGUAGE = "Text in another language"
 _FILE = "A text file of yours"
 _LAST_TEXT = "last-text"
 _SAME, _BEST = "Same for all", "Best for each"
+_MOST_MOVES, _MOST_POWER, _MOST_FLOOR = 10, 1.0, 200.0
 _LOSSES = {
     "squared": "Squared distance",
     "l1": "Distance (ℓ₁)",
@@ -50,8 +51,14 @@ class AdvancedChoice:
     moves: int
 
 
-def controls_of(config: CompressionConfig) -> dict[str, Any]:
-    """What these controls say where they ask for this plan: key → value."""
+def controls_of(config: CompressionConfig) -> dict[str, Any] | None:
+    """What these controls say where they ask for this plan: key → value; None where none can."""
+    if (
+        config.moves > _MOST_MOVES
+        or not 0 <= config.weight_power <= _MOST_POWER
+        or not 0 <= config.weight_floor <= _MOST_FLOOR
+    ):
+        return None
     found: dict[str, Any] = {
         "allocation": _BEST if config.allocation == "optimal" else _SAME,
         "loss": config.loss,
@@ -156,7 +163,7 @@ def choose_advanced(*, weighted: bool) -> AdvancedChoice:
     moves = st.slider(
         "Merge-and-split moves",
         0,
-        10,
+        _MOST_MOVES,
         0,
         key="moves",
         bind="query-params",
@@ -180,7 +187,7 @@ def choose_weighing() -> tuple[float, float]:
     power = st.slider(
         "Weight power",
         0.0,
-        1.0,
+        _MOST_POWER,
         DEFAULT_POWER,
         0.05,
         key="power",
@@ -190,7 +197,7 @@ def choose_weighing() -> tuple[float, float]:
     floor = st.slider(
         "Weight floor",
         0.0,
-        200.0,
+        _MOST_FLOOR,
         DEFAULT_FLOOR,
         1.0,
         format="%d",

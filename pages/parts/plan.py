@@ -34,7 +34,7 @@ LASTING = (
 
 _BY_RATE, _BY_DIMENSION = "Rate", "Dimension"
 _PERCENTS = range(5, 100, 5)
-_LARGEST_K, _MOST_STARTS = 32, 20
+_LARGEST_K, _MOST_STARTS, _LARGEST_SEED = 32, 20, 2**31 - 1
 # What makes a plan another one; seed, starts and moves only look longer or elsewhere for the same.
 _KIND = ("j", "rate", "allocation", "affine", "loss", "weights", "bits")
 _WEIGHING = ("weight_power", "weight_floor")
@@ -141,8 +141,10 @@ def controls_of(made: Mapping[str, Any]) -> dict[str, Any] | None:
         config = CompressionConfig.of(made)
     except EngineError:
         return None
-    k, size = _subspaces(config), _size_controls(config)
-    if size is None or config.n_init > _MOST_STARTS or (k != "auto" and int(k) > _LARGEST_K):
+    k, size, others = _subspaces(config), _size_controls(config), fit.controls_of(config)
+    if size is None or others is None or config.n_init > _MOST_STARTS:
+        return None
+    if config.seed > _LARGEST_SEED or (k != "auto" and int(k) > _LARGEST_K):
         return None
     return {
         **size,
@@ -152,7 +154,7 @@ def controls_of(made: Mapping[str, Any]) -> dict[str, Any] | None:
         "basis-bits": str(config.basis_bits),
         "starts": config.n_init,
         "seed": config.seed,
-        **fit.controls_of(config),
+        **others,
     }
 
 
@@ -288,7 +290,7 @@ def _choose_starts() -> tuple[int, int]:
     seed = st.number_input(
         "Seed",
         0,
-        2**31 - 1,
+        _LARGEST_SEED,
         0,
         key="seed",
         bind="query-params",

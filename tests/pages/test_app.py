@@ -580,7 +580,17 @@ def test_sidebar_takes_over_the_settings_of_a_run(
 
 
 @pytest.mark.parametrize(
-    "plan", [{"rate": None, "j": (2, 3), "k": None}, {"rate": 0.42}, {"n_init": 30}], ids=str
+    "plan",
+    [
+        {"rate": None, "j": (2, 3), "k": None},
+        {"rate": 0.42},
+        {"n_init": 30},
+        {"seed": 2**31},
+        {"moves": 11},
+        {"weight_power": 1.5},
+        {"weight_floor": 300.0},
+    ],
+    ids=str,
 )
 def test_sidebar_does_not_offer_what_it_has_no_control_for(
     table: Path, plan: dict[str, Any]
